@@ -1,0 +1,120 @@
+"""The records that flow through the kit, and their tables on disk.
+
+Every record is a frozen dataclass of plain values. A table is one parquet file, written whole to
+a temporary name and renamed, so that a reader never sees half of it.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TypeVar
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question with its gold answer (q, a)."""
+
+    id: str  # "<benchmark>/<task>/<n>", unique
+    benchmark: str
+    task: str  # the puzzle family or the benchmark's own task name
+    split: str  # train, validation, test, longer, families
+    text: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class CoT:
+    """One teacher rationale for a question, its final answer sentence included."""
+
+    id: str  # "<question id>#<role>"
+    question_id: str
+    task: str
+    role: str  # "correct" D+, "wrong" D-, "rectified" D-+, "corrupted" D+-
+    text: str
+    answer: str  # gold
+    read: str | None  # the answer the text gives; None where none could be read
+    completion: str  # key in the completion store
+
+
+@dataclass(frozen=True)
+class DualCoT:
+    """A correct and a wrong rationale for the same question (a row of Ddual)."""
+
+    id: str  # "<question id>#<subset>"
+    question_id: str
+    task: str
+    subset: str  # "D+dual" (correct, corrupted) or "D-dual" (rectified, wrong)
+    question: str
+    correct: str
+    wrong: str
+    correct_answer: str
+    wrong_answer: str
+    correct_completion: str  # keys in the completion store
+    wrong_completion: str
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a student answered to a question by greedy decoding."""
+
+    question_id: str
+    task: str
+    split: str
+    method: str
+    seed: int
+    text: str
+    answer: str  # gold
+    read: str | None  # None: unread, counted as wrong
+    correct: bool
+
+
+Record = TypeVar("Record")
+
+
+class BadTable(ValueError):
+    """A table on disk is missing, cut short or of another shape."""
+
+
+def atomic_write(path: Path, write) -> None:
+    """Call write(temporary path), then rename: the file is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_table(path: Path, records: Iterable[Record], kind: type[Record]) -> None:
+    """Write records of one kind as a parquet table, whole or not at all."""
+    columns = [field.name for field in fields(kind)]
+    frame = pd.DataFrame([asdict(record) for record in records], columns=columns)
+    atomic_write(path, lambda temporary: frame.to_parquet(temporary, index=False))
+
+
+def read_table(path: Path, kind: type[Record]) -> list[Record]:
+    """Read a table back as records; raises BadTable saying what is wrong with the file."""
+    frame = read_frame(path)
+    expected = [field.name for field in fields(kind)]
+    if list(frame.columns) != expected:
+        raise BadTable(f"{path}: columns {list(frame.columns)}, expected {expected} ({kind.__name__})")
+    rows = frame.astype(object).where(frame.notna(), None)
+    return [kind(*row) for row in rows.itertuples(index=False, name=None)]
+
+
+def read_frame(path: Path) -> pd.DataFrame:
+    """Read a parquet table as a frame; raises BadTable if it is missing or cut short."""
+    if not path.exists():
+        raise BadTable(f"{path} is missing")
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise BadTable(f"{path} cannot be read as parquet (cut short?): {error}") from error
