@@ -1,0 +1,172 @@
+"""Profiles: every number of a run, as typed data.
+
+A profile is a YAML file beside this module (or one of the user's), checked against the models
+below; an unknown name or a value of the wrong type stops the run. Any value can be overridden by
+its dotted name: ``load("mini", ["training.krsl.lr=1e-4"])``.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+
+from editlib.errors import KitError, unknown
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+HERE = Path(__file__).parent
+
+
+class BadProfile(KitError):
+    """A profile that does not exist, cannot be read, or holds an unknown or wrong value."""
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Questions(Settings):
+    """How many questions of each task go into each split (puzzles)."""
+
+    train: PositiveInt
+    validation: PositiveInt
+    test: PositiveInt
+    longer: PositiveInt  # out of domain: longer instances of the trained families
+    families: PositiveInt  # out of domain: families never trained on
+
+
+class Benchmark(Settings):
+    name: Literal["puzzles", "bbh"]
+    questions: Questions | None = None  # None: all there are
+
+
+class ErrorRates(Settings):
+    """Probability that a chain of the puzzle teacher holds a mistake of each kind."""
+
+    logical: Probability
+    knowledge: Probability
+    calculation: Probability
+
+
+class PuzzleTeacherSettings(Settings):
+    kind: Literal["puzzle"]
+    temperature: float = Field(0.2, ge=0)
+    error_rates: ErrorRates
+    paraphrase: Probability  # share of steps worded anew in each chain
+    heeds_hint: Probability  # how often a hint that contradicts the chain is followed
+    seed: int
+
+
+class RecordedTeacherSettings(Settings):
+    kind: Literal["recorded"]
+
+
+class KeySteps(Settings):
+    unit: Literal["tokens", "words"]
+    ties: Literal["library", "authors"]
+
+
+class Lora(Settings):
+    rank: PositiveInt
+    alpha: PositiveInt
+    dropout: Probability
+    targets: list[str]
+
+
+class Student(Settings):
+    base: str  # "bundled", "tiny" (random weights, for tests), or a transformers id or path
+    max_length: PositiveInt  # tokens of prompt and response together
+    lora: Lora
+
+
+class Optimization(Settings):
+    lr: PositiveFloat
+    epochs: PositiveInt
+    batch: PositiveInt  # rows (SFT) or pairs (KRSL) of one forward pass
+    accumulation: PositiveInt
+    lr_decay: PositiveFloat  # the learning rate is multiplied by this after each epoch
+
+
+class KRSL(Optimization):
+    alpha: float = Field(ge=0)  # weight of key tokens of the correct CoT
+    beta: float = Field(ge=0)  # weight of key tokens of the wrong CoT
+    per: Literal["response", "key"]  # what a row's loss is divided by
+    ceiling: PositiveFloat  # nats; wrong key tokens at or above it are left alone
+
+
+class Training(Settings):
+    seeds: Annotated[list[int], Field(min_length=1)]
+    methods: Annotated[list[str], Field(min_length=1)]
+    checkpoint: Literal["validation", "last"]
+    sft: Optimization
+    krsl: KRSL
+
+
+class Decoding(Settings):
+    max_new_tokens: PositiveInt
+    batch: PositiveInt
+
+
+class Profile(Settings):
+    notebooks: list[str]
+    benchmark: Benchmark
+    teacher: Annotated[
+        PuzzleTeacherSettings | RecordedTeacherSettings, Field(discriminator="kind")
+    ]
+    keysteps: KeySteps
+    student: Student | None = None  # None: no student is trained (recorded)
+    training: Training | None = None
+    decoding: Decoding | None = None
+
+
+def names() -> list[str]:
+    """The profiles that come with the kit."""
+    return sorted(path.stem for path in HERE.glob("*.yaml"))
+
+
+def load(profile: str, overrides: Sequence[str] = ()) -> Profile:
+    """Read a profile by name, or by the path of a YAML file, and apply "dotted.name=value"s.
+
+    Raises BadProfile: no such profile, broken YAML, an unknown name, a value out of range.
+    """
+    path = Path(profile) if profile.endswith((".yaml", ".yml")) else HERE / f"{profile}.yaml"
+    if not path.exists():
+        raise BadProfile(unknown("profile", profile, names()))
+    values = _parse(path.read_text(encoding="utf-8"), where=str(path))
+    for override in overrides:
+        _set(values, override)
+    try:
+        return Profile.model_validate(values)
+    except ValidationError as error:
+        raise BadProfile(_explain(error, path)) from error
+
+
+def _parse(text: str, where: str):
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise BadProfile(f"{where} is not valid YAML: {error}") from error
+
+
+def _set(values: dict, override: str) -> None:
+    name, equals, value = override.partition("=")
+    if not equals:
+        raise BadProfile(f"override {override!r}: expected dotted.name=value")
+    *parents, leaf = name.strip().split(".")
+    for parent in parents:
+        values = _child(values, parent, name)
+    _child(values, leaf, name)
+    values[leaf] = _parse(value, where=f"override {override!r}")
+
+
+def _child(values: dict, key: str, name: str):
+    if not isinstance(values, dict) or key not in values:
+        valid = sorted(values) if isinstance(values, dict) else []
+        raise BadProfile(f"override {name!r}: " + unknown("setting", key, valid))
+    return values[key]
+
+
+def _explain(error: ValidationError, path: Path) -> str:
+    lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']} (found {e['input']!r})" for e in error.errors()]
+    return f"{path.name}: " + "; ".join(lines)

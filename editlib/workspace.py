@@ -1,0 +1,188 @@
+"""Where a run reads and writes, and the rule that no stage is computed twice.
+
+A stage is a folder of files made from named parameters, earlier stages and code. Beside the files
+lies ``stage.json`` with their fingerprint; as long as the fingerprint and the files are unchanged
+the stage is read back instead of being run. A stage is built in a temporary folder and renamed, so
+a run killed at any moment leaves either the whole stage or none.
+"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import matplotlib
+import pandas as pd
+from matplotlib.figure import Figure
+
+from editlib import profiles
+from editlib.errors import KitError
+from editlib.records import atomic_write
+
+KIT = Path(__file__).resolve().parent
+RESULTS = KIT.parent / "results"
+FORMAT = 1  # raise it when the meaning of a stage on disk changes
+
+MAKERS = {  # stage -> the notebook that makes it
+    "annotation": "01_teacher_prompting",
+    "duals": "02_dual_cot_construction",
+    "keysteps": "03_key_step_extraction",
+    "students": "04_edit_training",
+    "predictions": "05_evaluation",
+}
+
+
+class MissingInput(KitError):
+    """A stage that this notebook needs is absent, damaged, or was made with other settings."""
+
+
+def digest(*parts) -> str:
+    """A fingerprint (sha256, hex) of plain values, files, folders and modules."""
+    hasher = hashlib.sha256()
+    for part in parts:
+        hasher.update(_bytes(part))
+        hasher.update(b"\0")
+    return hasher.hexdigest()
+
+
+def _bytes(part) -> bytes:
+    if isinstance(part, ModuleType):
+        source = Path(part.__file__)
+        return _bytes(source.parent if source.name == "__init__.py" else source)
+    if isinstance(part, Path) and part.is_dir():
+        files = sorted(p for p in part.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+        return "".join(f"{p.relative_to(part)}:{digest(p)}\n" for p in files).encode()
+    if isinstance(part, Path):
+        return part.read_bytes()
+    return json.dumps(part, sort_keys=True, ensure_ascii=False).encode()
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One profile, resolved, and the folder that holds everything the run writes."""
+
+    name: str
+    profile: profiles.Profile
+    folder: Path
+
+    @property
+    def artifacts(self) -> Path:
+        """Students, caches and stage tables: never in git."""
+        return self.folder / "artifacts"
+
+    def stage(
+        self,
+        name: str,
+        make: Callable[[Path], None],
+        params: dict,
+        inputs: Sequence[str] = (),
+        code: Sequence[ModuleType] = (),
+    ) -> Path:
+        """The folder of a stage, made now unless it is there unchanged.
+
+        make writes the stage's files into the folder it is given. inputs are names of earlier
+        stages; code are the modules whose source, when edited, makes the stage stale.
+        """
+        fingerprint = digest(FORMAT, params, [self._outputs(i) for i in inputs], digest(*code))
+        folder = self.artifacts / name
+        if self._intact(folder, fingerprint):
+            return folder
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        try:
+            started = time.time()
+            make(temporary)
+            _seal(temporary, fingerprint, params, time.time() - started)
+            shutil.rmtree(folder, ignore_errors=True)
+            temporary.rename(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        return folder
+
+    def need(self, name: str) -> Path:
+        """The folder of a stage made by an earlier notebook; raises MissingInput naming it."""
+        self._outputs(name)
+        return self.artifacts / name
+
+    def save_table(self, frame: pd.DataFrame, name: str) -> pd.DataFrame:
+        """Write tables/<name>.csv (tidy, no index, floats to 6 digits) and return the frame."""
+        path = self.folder / "tables" / f"{name}.csv"
+        atomic_write(path, lambda temporary: frame.to_csv(temporary, index=False, float_format="%.6g"))
+        return frame
+
+    def load_table(self, name: str) -> pd.DataFrame:
+        """Read tables/<name>.csv as an earlier notebook saved it."""
+        path = self.folder / "tables" / f"{name}.csv"
+        if not path.exists():
+            raise MissingInput(f"table {path} is missing: run the earlier notebooks first ({self._hint()})")
+        return pd.read_csv(path)
+
+    def save_figure(self, figure: Figure, name: str) -> Figure:
+        """Write figures/<name>.png and .svg, byte for byte the same on every run."""
+        for suffix, metadata in {"png": {"Software": None}, "svg": {"Date": None}}.items():
+            path = self.folder / "figures" / f"{name}.{suffix}"
+            with matplotlib.rc_context({"svg.hashsalt": "editlib"}):
+                atomic_write(
+                    path, lambda t: figure.savefig(t, format=suffix, dpi=150, metadata=metadata)
+                )
+        return figure
+
+    def _outputs(self, name: str) -> dict:
+        folder = self.artifacts / name
+        maker = MAKERS[name.split("/")[0]]
+        record = _read_seal(folder)
+        if record is None:
+            raise MissingInput(
+                f"{name} is missing in {self.artifacts}: it is made by notebook {maker}.ipynb. "
+                f"Run that first ({self._hint(maker)})"
+            )
+        damaged = [f for f, expected in record["files"].items() if _hash(folder / f) != expected]
+        if damaged:
+            raise MissingInput(
+                f"{folder / damaged[0]} is not as notebook {maker}.ipynb wrote it (missing, cut short "
+                f"or edited). Run that notebook again ({self._hint(maker)})"
+            )
+        return record["files"]
+
+    def _hint(self, maker: str | None = None) -> str:
+        return f"make reproduce PROFILE={self.name}" + (f" ONLY={maker[:2]}" if maker else "")
+
+    def _intact(self, folder: Path, fingerprint: str) -> bool:
+        record = _read_seal(folder)
+        return (
+            record is not None
+            and record["fingerprint"] == fingerprint
+            and all(_hash(folder / f) == expected for f, expected in record["files"].items())
+        )
+
+
+def open_workspace(
+    profile: str, overrides: Sequence[str] = (), results: str | Path | None = None
+) -> Workspace:
+    """Load a profile with overrides; results is where to write (None: the kit's results folder)."""
+    settings = profiles.load(profile, overrides)
+    name = Path(profile).stem
+    return Workspace(name, settings, (Path(results) if results else RESULTS).resolve() / name)
+
+
+def _seal(folder: Path, fingerprint: str, params: dict, seconds: float) -> None:
+    files = {str(p.relative_to(folder)): _hash(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+    record = {"fingerprint": fingerprint, "params": params, "seconds": round(seconds, 2), "files": files}
+    text = json.dumps(record, indent=1, ensure_ascii=False)
+    atomic_write(folder / "stage.json", lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def _read_seal(folder: Path) -> dict | None:
+    try:
+        return json.loads((folder / "stage.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+
+
+def _hash(path: Path) -> str | None:
+    return digest(path) if path.exists() else None
