@@ -28,12 +28,14 @@ KIT = Path(__file__).resolve().parent
 RESULTS = KIT.parent / "results"
 FORMAT = 1  # raise it when the meaning of a stage on disk changes
 
-MAKERS = {  # stage -> the notebook that makes it
-    "annotation": "01_teacher_prompting",
-    "duals": "02_dual_cot_construction",
-    "keysteps": "03_key_step_extraction",
-    "students": "04_edit_training",
-    "predictions": "05_evaluation",
+TEACHING = ("benchmark", "teacher")
+STUDYING = (*TEACHING, "keysteps", "student", "training", "decoding")
+STAGES = {  # stage -> the notebook that makes it, the sections of the profile that it depends on
+    "annotation": ("01_teacher_prompting", TEACHING),
+    "duals": ("02_dual_cot_construction", TEACHING),
+    "keysteps": ("03_key_step_extraction", (*TEACHING, "keysteps", "student")),
+    "training": ("04_edit_training", STUDYING),
+    "evaluation": ("05_evaluation", STUDYING),
 }
 
 
@@ -79,16 +81,18 @@ class Workspace:
         self,
         name: str,
         make: Callable[[Path], None],
-        params: dict,
         inputs: Sequence[str] = (),
         code: Sequence[ModuleType] = (),
+        params: dict | None = None,
     ) -> Path:
         """The folder of a stage, made now unless it is there unchanged.
 
         make writes the stage's files into the folder it is given. inputs are names of earlier
-        stages; code are the modules whose source, when edited, makes the stage stale.
+        stages; code are the modules whose source, when edited, makes the stage stale; params are
+        the settings it depends on (None: the sections of the profile named in STAGES).
         """
-        fingerprint = digest(FORMAT, params, [self._outputs(i) for i in inputs], digest(*code))
+        params = self.settings(name) if params is None else params
+        fingerprint = digest(FORMAT, params, [self.outputs(i) for i in inputs], digest(*code))
         folder = self.artifacts / name
         if self._intact(folder, fingerprint):
             return folder
@@ -106,8 +110,12 @@ class Workspace:
 
     def need(self, name: str) -> Path:
         """The folder of a stage made by an earlier notebook; raises MissingInput naming it."""
-        self._outputs(name)
+        self.outputs(name)
         return self.artifacts / name
+
+    def settings(self, stage: str) -> dict:
+        """The sections of the profile that a stage depends on, as plain values."""
+        return self.profile.model_dump(mode="json", include=set(STAGES[stage][1]))
 
     def save_table(self, frame: pd.DataFrame, name: str) -> pd.DataFrame:
         """Write tables/<name>.csv (tidy, no index, floats to 6 digits) and return the frame."""
@@ -132,21 +140,18 @@ class Workspace:
                 )
         return figure
 
-    def _outputs(self, name: str) -> dict:
-        folder = self.artifacts / name
-        maker = MAKERS[name.split("/")[0]]
-        record = _read_seal(folder)
+    def outputs(self, name: str) -> dict[str, str]:
+        """Each file of a stage with its hash; raises MissingInput if absent, damaged or stale."""
+        folder, record = self.artifacts / name, _read_seal(self.artifacts / name)
+        maker = STAGES[name][0]
+        again = f"Run notebook {maker}.ipynb, which makes it ({self._hint(maker)})"
         if record is None:
-            raise MissingInput(
-                f"{name} is missing in {self.artifacts}: it is made by notebook {maker}.ipynb. "
-                f"Run that first ({self._hint(maker)})"
-            )
+            raise MissingInput(f"{name} is missing in {self.artifacts}. {again}")
+        if record["params"] != self.settings(name):
+            raise MissingInput(f"{folder} was made with other settings than those of now. {again}")
         damaged = [f for f, expected in record["files"].items() if _hash(folder / f) != expected]
         if damaged:
-            raise MissingInput(
-                f"{folder / damaged[0]} is not as notebook {maker}.ipynb wrote it (missing, cut short "
-                f"or edited). Run that notebook again ({self._hint(maker)})"
-            )
+            raise MissingInput(f"{folder / damaged[0]} is missing, cut short or edited. {again}")
         return record["files"]
 
     def _hint(self, maker: str | None = None) -> str:

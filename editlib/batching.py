@@ -1,0 +1,67 @@
+"""Rows of token ids to padded tensors.
+
+Prompt and response are tokenised apart and joined as ids, so the boundary is exact. Padding is on
+the right and only as long as the longest row of the batch.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
+    """Ids of a student prompt, with the tokenizer's own start token if it has one."""
+    start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    return start + tokenizer(prompt, add_special_tokens=False)["input_ids"]
+
+
+def response_ids(tokenizer: PreTrainedTokenizerBase, response: str) -> list[int]:
+    """Ids of a rationale and the end-of-text token."""
+    return [*tokenizer(response, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+
+
+def fits(max_length: int, prompt: Sequence[int], *responses: Sequence[int]) -> bool:
+    """Whether a row keeps its final answer: a row that does not fit is dropped, never cut."""
+    return all(len(prompt) + len(response) <= max_length for response in responses)
+
+
+def collate_responses(rows: Sequence[dict]) -> dict[str, Tensor]:
+    """SFT batch from rows of prompt and response ids.
+
+    Returns input_ids, attention_mask, response (B, T); items (): number of response tokens, the
+    denominator of the loss.
+    """
+    batch = _pad([(row["prompt"], row["response"]) for row in rows])
+    return batch | {"items": batch["response"].sum()}
+
+
+def collate_duals(rows: Sequence[dict]) -> dict[str, Tensor]:
+    """KRSL batch: B correct rows, then B wrong rows of the same pairs.
+
+    rows: prompt, correct, wrong (ids) and correct_key, wrong_key (bool, one per response id).
+    Returns input_ids, attention_mask, response, key (2B, T); items (): B, the number of pairs.
+    Raises ValueError where a mask and its ids differ in length.
+    """
+    sides = [(row["prompt"], row[side]) for side in ("correct", "wrong") for row in rows]
+    masks = [row[f"{side}_key"] for side in ("correct", "wrong") for row in rows]
+    batch = _pad(sides)
+    key = torch.zeros_like(batch["response"])
+    for i, ((prompt, response), mask) in enumerate(zip(sides, masks, strict=True)):
+        if len(mask) != len(response):
+            raise ValueError(f"{len(mask)} key marks for {len(response)} response ids")
+        key[i, len(prompt) : len(prompt) + len(response)] = torch.as_tensor(mask, dtype=torch.bool)
+    return batch | {"key": key, "items": torch.tensor(len(rows))}
+
+
+def _pad(sides: Sequence[tuple[Sequence[int], Sequence[int]]]) -> dict[str, Tensor]:
+    width = max(len(prompt) + len(response) for prompt, response in sides)
+    ids = torch.zeros(len(sides), width, dtype=torch.long)  # the pad id is masked: any id will do
+    attention, answered = torch.zeros_like(ids), torch.zeros_like(ids, dtype=torch.bool)
+    for i, (prompt, response) in enumerate(sides):
+        end = len(prompt) + len(response)
+        ids[i, :end] = torch.tensor([*prompt, *response])
+        attention[i, :end] = 1
+        answered[i, len(prompt) : end] = True
+    return {"input_ids": ids, "attention_mask": attention, "response": answered}

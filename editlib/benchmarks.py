@@ -1,0 +1,162 @@
+"""Benchmarks as lists of Questions, and the published completions that go with BBH.
+
+Puzzles are generated. BBH is read from a local mirror, the folder named by EDITLIB_DATA_DIR:
+    bbh/<task>.jsonl              id, task, input, target
+    bbh_cot_prompts/<task>.txt    the published few-shot prompt of the task
+    codex_cot/<task>.jsonl        id, completion (code-davinci-002 on those prompts)
+    dual_cots_ccp.jsonl           published right and wrong rationales
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from hashlib import blake2b
+from pathlib import Path
+
+from editlib import puzzles
+from editlib.errors import KitError, unknown
+from editlib.records import DualCoT, Question
+
+SPLITS = {
+    "puzzles": ("train", "validation", "test", "longer", "families"),
+    "bbh": ("all", "train", "test"),
+}
+
+
+class MissingData(KitError):
+    """Benchmark files that are not on this machine."""
+
+
+def load(name: str, split: str, per_task: int | None = None) -> list[Question]:
+    """Questions of one benchmark and split, at most per_task a task (None: all there are).
+
+    Puzzles are drawn on demand, so they need a number. BBH is split 4:1 per task as in the paper;
+    "all" holds both sides, and each question names its own.
+    """
+    if name not in SPLITS:
+        raise KitError(unknown("benchmark", name, SPLITS))
+    if split not in SPLITS[name]:
+        raise KitError(unknown(f"split of {name}", split, SPLITS[name]))
+    if name == "bbh":
+        return [question for task in bbh_tasks() for question in _bbh(task, split)[:per_task]]
+    if per_task is None:
+        raise KitError("puzzles are generated without end: say how many with per_task")
+    return puzzles.questions(split, per_task)
+
+
+def data_dir() -> Path:
+    """The local mirror, from EDITLIB_DATA_DIR; raises MissingData where there is none."""
+    folder = os.environ.get("EDITLIB_DATA_DIR")
+    if not folder or not Path(folder).is_dir():
+        found = f"it is {folder!r}, which is no folder" if folder else "it is not set"
+        raise MissingData(
+            "BBH and its published completions are read from a local mirror: set EDITLIB_DATA_DIR "
+            f"to the folder that holds bbh/ and codex_cot/ ({found})"
+        )
+    return Path(folder)
+
+
+def bbh_tasks() -> list[str]:
+    """The BBH tasks present in the mirror, by name."""
+    return _tasks("bbh")
+
+
+def codex_tasks() -> list[str]:
+    """The BBH tasks whose published completions are present in the mirror, by name."""
+    return _tasks("codex_cot")
+
+
+def codex_completions(task: str) -> dict[str, str]:
+    """The code-davinci-002 completion of each question of a task, by question id."""
+    if task not in codex_tasks():
+        raise KitError(unknown("task with published completions", task, codex_tasks()))
+    rows = _rows(data_dir() / "codex_cot" / f"{task}.jsonl", ("id", "completion"))
+    return {row["id"]: row["completion"] for row in rows}
+
+
+def published_prompt(task: str) -> str:
+    """The published few-shot prompt of a BBH task, up to and without the question."""
+    if task not in bbh_tasks():
+        raise KitError(unknown("BBH task", task, bbh_tasks()))
+    return _read(data_dir() / "bbh_cot_prompts" / f"{task}.txt")
+
+
+def published_duals() -> list[DualCoT]:
+    """The dual CoTs published with the authors' CCP prompts; no completion stands behind them.
+
+    Their questions are BBH questions: train on them and those rows are no longer a test.
+    """
+    fields = ("id", "task", "question", "correct_cot", "wrong_cot")
+    rows = _rows(data_dir() / "dual_cots_ccp.jsonl", (*fields, "correct_answer", "wrong_answer"))
+    return [
+        DualCoT(
+            id=f"{row['id']}#D+dual",
+            question_id=row["id"],
+            task=row["task"],
+            subset="D+dual",
+            question=row["question"],
+            correct=row["correct_cot"],
+            wrong=row["wrong_cot"],
+            correct_answer=row["correct_answer"],
+            wrong_answer=row["wrong_answer"],
+            correct_completion="",
+            wrong_completion="",
+        )
+        for row in rows
+    ]
+
+
+def _bbh(task: str, split: str) -> list[Question]:
+    rows = _rows(data_dir() / "bbh" / f"{task}.jsonl", ("id", "task", "input", "target"))
+    held = _fifth(row["input"] for row in rows)
+    questions = [
+        Question(
+            id=row["id"],
+            benchmark="bbh",
+            task=row["task"],
+            split="test" if row["input"] in held else "train",
+            text=row["input"],
+            answer=row["target"],
+        )
+        for row in rows
+    ]
+    return [question for question in questions if split in ("all", question.split)]
+
+
+def _fifth(texts: Iterable[str]) -> set[str]:
+    """A fifth of the distinct texts, chosen by hash: a question asked twice stays on one side."""
+    ranked = sorted(set(texts), key=lambda text: blake2b(text.encode()).digest())
+    return set(ranked[: round(len(ranked) / 5)])
+
+
+def _tasks(folder: str) -> list[str]:
+    tasks = sorted(path.stem for path in (data_dir() / folder).glob("*.jsonl"))
+    if not tasks:
+        raise MissingData(f"{data_dir() / folder} holds no .jsonl file; is EDITLIB_DATA_DIR right?")
+    return tasks
+
+
+def _rows(path: Path, keys: tuple[str, ...]) -> list[dict[str, str]]:
+    """Rows of a JSONL file that hold these keys; raises KitError naming file and line."""
+    # Not splitlines(): a rationale may hold other line separators than the line feed.
+    lines = _read(path).removesuffix("\n").split("\n")
+    return [_row(line, keys, f"{path}, line {n}") for n, line in enumerate(lines, start=1)]
+
+
+def _row(line: str, keys: tuple[str, ...], where: str) -> dict[str, str]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise KitError(f"{where}: not JSON ({error.msg}); copy the file again") from error
+    if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in keys):
+        raise KitError(f"{where}: expected an object with the texts {', '.join(keys)}")
+    return row
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode()  # no newline translation: prompts are exact
+    except FileNotFoundError as error:
+        raise MissingData(f"{path} is missing; is EDITLIB_DATA_DIR right?") from error
+    except UnicodeDecodeError as error:
+        raise KitError(f"{path}: not UTF-8 ({error}); copy the file again") from error

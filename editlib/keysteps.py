@@ -1,0 +1,89 @@
+"""Key reasoning steps: the tokens by which two rationales of one question differ (section 3.3).
+
+The alignment runs on response tokens alone: no prompt, no padding. Nothing here knows what the
+answer is or where a mistake was made.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import Levenshtein
+import numpy as np
+
+from editlib.errors import KitError
+
+Ties = Literal["library", "authors"]
+EDITS = ("equal", "insert", "delete", "replace")
+
+
+class NoKeySteps(KitError):
+    """A side of a dual CoT holds no token, so there is nothing to compare."""
+
+
+def key_mask(tokens: Sequence[int], twin: Sequence[int], ties: Ties = "library") -> np.ndarray:
+    """Which tokens of one rationale must change to turn it into its twin (ω of eqs. 5-7).
+
+    tokens: response ids, length T. twin: response ids of the other rationale, length U.
+    ties: minimal edit scripts are not unique; "library" takes the one of Levenshtein, "authors"
+    repeats the published backtrace (deletion before insertion before diagonal, from the end).
+    Returns bool (T,): True where the script replaces or deletes. What it inserts belongs to the
+    twin and is found by swapping the arguments. Raises NoKeySteps if either side is empty.
+
+    >>> key_mask([5, 6, 7], [5, 9, 7, 8]).tolist()
+    [False, True, False]
+    """
+    return np.isin(edits(tokens, twin, ties), ("delete", "replace"))
+
+
+def edits(tokens: Sequence[int], twin: Sequence[int], ties: Ties = "library") -> np.ndarray:
+    """What the minimal edit script does to each token: "equal", "delete" or "replace"; (T,)."""
+    if not len(tokens) or not len(twin):
+        raise NoKeySteps(f"{len(tokens)} and {len(twin)} tokens: both sides need at least one")
+    labels = np.full(len(tokens), "equal", dtype="<U7")
+    script = _SCRIPTS[ties](list(tokens), list(twin))
+    for operation, position in script:
+        if operation != "insert":
+            labels[position] = operation
+    return labels
+
+
+def _library_script(tokens: list[int], twin: list[int]) -> list[tuple[str, int]]:
+    return [(operation, position) for operation, position, _ in Levenshtein.editops(tokens, twin)]
+
+
+def _authors_script(tokens: list[int], twin: list[int]) -> list[tuple[str, int]]:
+    start = _common_prefix(tokens, twin)
+    a, b = tokens[start:], twin[start:]
+    distance = _distances(a, b)
+    row, column, script = len(a), len(b), []
+    while row or column:
+        here = distance[row][column]
+        if row and here == distance[row - 1][column] + 1:
+            row -= 1
+            script.append(("delete", start + row))
+        elif column and here == distance[row][column - 1] + 1:
+            column -= 1
+            script.append(("insert", start + row))
+        else:
+            row, column = row - 1, column - 1
+            if a[row] != b[column]:
+                script.append(("replace", start + row))
+    return script[::-1]
+
+
+def _distances(a: list[int], b: list[int]) -> list[list[int]]:
+    """Edit distance of every prefix of a to every prefix of b."""
+    table = [list(range(len(b) + 1))]
+    for i, token in enumerate(a, start=1):
+        above, row = table[-1], [i]
+        for j, other in enumerate(b, start=1):
+            row.append(min(above[j] + 1, row[-1] + 1, above[j - 1] + (token != other)))
+        table.append(row)
+    return table
+
+
+def _common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+
+
+_SCRIPTS: dict[str, Callable] = {"library": _library_script, "authors": _authors_script}

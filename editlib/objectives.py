@@ -1,0 +1,80 @@
+"""Training objectives as functions of log-probabilities (section 3).
+
+All tensors are aligned with the input ids: entry t speaks of the token at position t given those
+before it. The one place that shifts is `token_logp`. Every loss is a sum over the batch divided by
+`items`, the count of the whole optimizer step, so that accumulated gradients equal those of one
+large batch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Denominator = Literal["response", "key"]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """A loss to minimise, and its parts, detached, for the log."""
+
+    loss: Tensor
+    parts: dict[str, float]
+
+
+Loss = Callable[[Tensor, dict[str, Tensor], Tensor], Terms]  # (logp, batch, items) -> Terms
+
+
+def token_logp(logits: Tensor, ids: Tensor) -> Tensor:
+    """Log-probability (nats) of each token given those before it; 0 at the first position.
+
+    logits: (B, T, V) as the model gives them, unshifted. ids: (B, T). Returns float32 (B, T).
+    """
+    nll = torch.nn.functional.cross_entropy(
+        logits[:, :-1].float().flatten(0, 1), ids[:, 1:].flatten(), reduction="none"
+    )
+    return torch.nn.functional.pad(-nll.view(ids.shape[0], -1), (1, 0))
+
+
+def sft_loss(logp: Tensor, batch: dict[str, Tensor], items: Tensor) -> Terms:
+    """Mean negative log-likelihood of response tokens, eq. 4.
+
+    logp: (B, T), nats. batch["response"]: (B, T) bool. items: response tokens of the whole step.
+    """
+    loss = -(logp * batch["response"]).sum() / items
+    return Terms(loss, {"nll": loss.item()})
+
+
+def krsl_loss(
+    logp: Tensor,
+    batch: dict[str, Tensor],
+    items: Tensor,
+    *,
+    alpha: float,
+    beta: float,
+    per: Denominator,
+    ceiling: float,
+) -> Terms:
+    """Key reasoning steps loss, eqs. 5-7: raise correct key tokens, lower wrong ones.
+
+    logp: (2B, T), nats; B correct rows, then B wrong rows. batch["key"], batch["response"]:
+    (2B, T) bool. items: number of pairs of the whole step. alpha, beta: the weights ω of key
+    tokens of the correct and of the wrong side. per: each row's sum is divided by the number of
+    its response tokens (published code) or of its key tokens. ceiling: wrong key tokens whose NLL
+    has reached it are left alone (20 nats in the published code), so the loss is bounded below.
+    A row without key tokens adds 0.
+    """
+    correct_key, wrong_key = batch["key"].chunk(2)
+    correct_nll, wrong_nll = (-logp).chunk(2)
+    wrong_key = wrong_key & (wrong_nll.detach() < ceiling)
+    correct_size, wrong_size = batch[per].sum(-1).clamp(min=1).chunk(2)
+    correct = (correct_nll * correct_key).sum(-1) / correct_size
+    wrong = (wrong_nll * wrong_key).sum(-1) / wrong_size
+    loss = (alpha * correct - beta * wrong).sum() / items
+    return Terms(loss, {"correct_key": _mean(correct_nll, correct_key), "wrong_key": _mean(wrong_nll, wrong_key)})
+
+
+def _mean(values: Tensor, where: Tensor) -> float:
+    return ((values.detach() * where).sum() / where.sum().clamp(min=1)).item()

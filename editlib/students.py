@@ -1,0 +1,90 @@
+"""Student models: the base they start from, and the adapters that training leaves behind."""
+
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from editlib.errors import KitError
+from editlib.profiles import Student
+
+BUNDLED = Path(__file__).parent / "base_student"
+
+
+class NoStudent(KitError):
+    """A student model cannot be loaded."""
+
+
+def load_tokenizer(student: Student) -> PreTrainedTokenizerBase:
+    """The tokenizer of a student's base model, with a padding token."""
+    source = BUNDLED if student.base in ("bundled", "tiny") else student.base
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_base(student: Student) -> PreTrainedModel:
+    """The base model, in evaluation mode: bundled, tiny (random weights), or any of transformers."""
+    if student.base == "tiny":
+        return _tiny(len(load_tokenizer(student)))
+    source = BUNDLED if student.base == "bundled" else student.base
+    try:
+        return AutoModelForCausalLM.from_pretrained(source, dtype=_dtype()).to(_device()).eval()
+    except OSError as error:
+        raise NoStudent(
+            f"student.base={student.base!r} is neither bundled, tiny, a folder with a model, nor a "
+            f"model id that can be downloaded from here: {error}"
+        ) from error
+
+
+def fresh_adapter(model: PreTrainedModel, student: Student, seed: int) -> PeftModel:
+    """A new LoRA adapter on a base model; seed decides its initial weights."""
+    torch.manual_seed(seed)
+    lora = student.lora
+    config = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.targets,
+    )
+    return get_peft_model(model, config)
+
+
+def load_adapter(model: PreTrainedModel, folder: Path, trainable: bool = False) -> PeftModel:
+    """A trained adapter on its base model; raises NoStudent if the folder holds none."""
+    try:
+        return PeftModel.from_pretrained(model, folder, is_trainable=trainable)
+    except (OSError, ValueError) as error:
+        raise NoStudent(f"{folder} holds no usable adapter: {error}. Train it again.") from error
+
+
+def _tiny(vocabulary: int) -> PreTrainedModel:
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+    )
+    return LlamaForCausalLM(config).eval()
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _dtype() -> torch.dtype:
+    return torch.bfloat16 if torch.cuda.is_available() else torch.float32

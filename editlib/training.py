@@ -1,0 +1,166 @@
+"""Training phases through the Hugging Face Trainer (so that accelerate's FSDP comes with it)."""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from peft import PeftModel
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import Trainer, TrainingArguments
+
+from editlib import batching, objectives
+from editlib.profiles import KRSL, Optimization
+
+LOG_EVERY = 10  # optimizer steps
+
+
+@dataclass(frozen=True)
+class Objective:
+    """How rows become a batch, and a batch a loss."""
+
+    collate: Callable[[Sequence[dict]], dict[str, torch.Tensor]]
+    loss: objectives.Loss
+
+
+def objective(settings: Optimization) -> Objective:
+    """KRSL for KRSL settings, else SFT."""
+    if isinstance(settings, KRSL):
+        loss = partial(
+            objectives.krsl_loss,
+            alpha=settings.alpha,
+            beta=settings.beta,
+            per=settings.per,
+            ceiling=settings.ceiling,
+        )
+        return Objective(batching.collate_duals, loss)
+    return Objective(batching.collate_responses, objectives.sft_loss)
+
+
+def updates_per_epoch(rows: int, settings: Optimization) -> int:
+    """Optimizer steps of one epoch on one device."""
+    return math.ceil(rows / (settings.batch * settings.accumulation))
+
+
+class StudentTrainer(Trainer):
+    """A Trainer whose loss is an Objective and whose evaluation is a score of the model."""
+
+    def __init__(self, *args, objective: Objective, lr_decay: float, score=None, **kwargs):
+        super().__init__(*args, data_collator=objective.collate, **kwargs)
+        self.objective, self.lr_decay, self.score = objective, lr_decay, score
+        self.loss_is_scaled_for_ga = True  # losses are divided by the items of the whole step
+        self._parts: list[dict[str, float]] = []
+
+    def _get_num_items_in_batch(self, batch_samples, device):
+        items = sum(batch["items"] for batch in batch_samples).to(device)
+        return self.accelerator.gather(items).sum() if self.args.world_size > 1 else items
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        outputs = model(
+            input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False
+        )
+        logp = objectives.token_logp(outputs.logits, inputs["input_ids"])
+        terms = self.objective.loss(logp, inputs, num_items_in_batch)
+        self._parts.append(terms.parts)
+        loss = terms.loss * self.accelerator.num_processes  # gradients are averaged over processes
+        return (loss, outputs) if return_outputs else loss
+
+    def create_scheduler(self, num_training_steps, optimizer=None):
+        """The learning rate falls by the factor lr_decay after each epoch (section A.9.2)."""
+        rows = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        per_epoch = math.ceil(len(self.train_dataset) / rows)
+        self.lr_scheduler = LambdaLR(
+            optimizer or self.optimizer, lambda step: self.lr_decay ** (step // per_epoch)
+        )
+        return self.lr_scheduler
+
+    def evaluate(self, *_, metric_key_prefix="eval", **__):
+        """Score the model on validation questions; the checkpoint rule reads eval_accuracy."""
+        metrics = {f"{metric_key_prefix}_accuracy": self.score(self.model)}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
+
+    def log(self, logs, *args, **kwargs):
+        if "loss" in logs and self._parts:
+            names = self._parts[0]
+            logs |= {n: sum(p[n] for p in self._parts) / len(self._parts) for n in names}
+            self._parts.clear()
+        super().log(logs, *args, **kwargs)
+
+
+def fit(
+    model: PeftModel,
+    rows: Sequence[dict],
+    settings: Optimization,
+    *,
+    seed: int,
+    scratch: Path,
+    updates: int | None = None,
+    score: Callable[[PeftModel], float] | None = None,
+) -> list[dict]:
+    """Train an adapter in place and return the Trainer's log, one dict an entry.
+
+    rows: as the objective of the settings collates them. scratch: a folder for checkpoints; a
+    killed run goes on from the last whole one. updates: optimizer steps (None: settings.epochs
+    epochs). score: accuracy on validation questions after each epoch; the best epoch, the first
+    of equals, is kept. None keeps the last.
+    """
+    trainer = StudentTrainer(
+        model=model,
+        args=_arguments(settings, seed, scratch, updates, selects=score is not None),
+        train_dataset=list(rows),
+        objective=objective(settings),
+        lr_decay=settings.lr_decay,
+        score=score,
+    )
+    trainer.train(resume_from_checkpoint=_last_whole_checkpoint(scratch))
+    return trainer.state.log_history
+
+
+def _arguments(settings, seed, scratch, updates, selects) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(scratch),
+        learning_rate=settings.lr,
+        num_train_epochs=settings.epochs,
+        max_steps=-1 if updates is None else updates,
+        per_device_train_batch_size=settings.batch,
+        gradient_accumulation_steps=settings.accumulation,
+        weight_decay=0.0,  # Table 16
+        adam_beta1=0.9,
+        adam_beta2=0.999,
+        adam_epsilon=1e-8,
+        seed=seed,
+        bf16=torch.cuda.is_available(),
+        use_cpu=not torch.cuda.is_available(),
+        eval_strategy="epoch" if selects else "no",
+        save_strategy="epoch",
+        save_total_limit=2,
+        load_best_model_at_end=selects,
+        metric_for_best_model="accuracy" if selects else None,
+        greater_is_better=True if selects else None,
+        logging_steps=LOG_EVERY,
+        remove_unused_columns=False,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        disable_tqdm=True,
+        report_to=[],
+    )
+
+
+def _last_whole_checkpoint(scratch: Path) -> str | None:
+    """The newest checkpoint that was written to its end (the Trainer writes its state last)."""
+    folders = sorted(scratch.glob("checkpoint-*"), key=lambda f: int(f.name.split("-")[1]))
+    return next((str(f) for f in reversed(folders) if _is_whole(f)), None)
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return False
+    return True
