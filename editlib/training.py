@@ -49,7 +49,8 @@ class StudentTrainer(Trainer):
     """A Trainer whose loss is an Objective and whose evaluation is a score of the model."""
 
     def __init__(self, *args, objective: Objective, lr_decay: float, score=None, **kwargs):
-        super().__init__(*args, data_collator=objective.collate, **kwargs)
+        # evaluate() scores whole answers; the Trainer only wants to know that there is something
+        super().__init__(*args, data_collator=objective.collate, eval_dataset=[], **kwargs)
         self.objective, self.lr_decay, self.score = objective, lr_decay, score
         self.loss_is_scaled_for_ga = True  # losses are divided by the items of the whole step
         self._parts: list[dict[str, float]] = []

@@ -1,0 +1,45 @@
+"""Stand-ins made on the spot: a word-level tokenizer and a one-layer model."""
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+WORDS = "Q A : 5 minus plus 2 is 3 4 7 8 . The answer Therefore , the so we get what".split()
+
+
+@pytest.fixture(scope="session")
+def tok() -> PreTrainedTokenizerFast:
+    vocabulary = {word: i for i, word in enumerate(["<unk>", "<end>", *WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="<unk>", eos_token="<end>", pad_token="<end>"
+    )
+
+
+def tiny_llama(vocabulary: int, seed: int = 0) -> LlamaForCausalLM:
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=64,
+    )
+    return LlamaForCausalLM(config)
+
+
+@pytest.fixture
+def tiny(tok):
+    """A LoRA student without dropout, so that two passes give the same numbers."""
+    model = tiny_llama(len(tok))
+    torch.manual_seed(1)
+    lora = LoraConfig(r=4, lora_dropout=0.0, target_modules=["q_proj", "v_proj"])
+    student = get_peft_model(model, lora)
+    for name, weight in student.named_parameters():
+        if "lora_B" in name:  # zero at birth: its twin would get no gradient
+            torch.nn.init.normal_(weight, std=0.1)
+    return student
