@@ -10,8 +10,17 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+)
 
+from editlib import methods
 from editlib.errors import KitError, unknown
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -102,6 +111,13 @@ class Training(Settings):
     sft: Optimization
     krsl: KRSL
 
+    @field_validator("methods")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        for name in names:
+            methods.phases(name)
+        return names
+
 
 class Decoding(Settings):
     max_new_tokens: PositiveInt
@@ -134,6 +150,8 @@ def load(profile: str, overrides: Sequence[str] = ()) -> Profile:
     if not path.exists():
         raise BadProfile(unknown("profile", profile, names()))
     values = _parse(path.read_text(encoding="utf-8"), where=str(path))
+    if not isinstance(values, dict):
+        raise BadProfile(f"{path}: expected settings by name, found {type(values).__name__}")
     for override in overrides:
         _set(values, override)
     try:

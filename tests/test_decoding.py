@@ -1,0 +1,24 @@
+import torch
+
+from editlib import batching, decoding
+from tests.conftest import tiny_llama
+
+PROMPTS = ["Q : what is 5 A :", "Q : what is 5 minus 2 plus 3 A :", "Q : 8 A :"]
+
+
+def one_by_one(model, tok, prompt, new):
+    """Greedy decoding by definition: no batch, no padding, no cache."""
+    ids = batching.prompt_ids(tok, prompt)
+    start = len(ids)
+    while len(ids) < start + new and tok.eos_token_id not in ids[start:]:
+        logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits
+        ids.append(int(logits[0, -1].argmax()))
+    return tok.decode([i for i in ids[start:] if i != tok.eos_token_id])
+
+
+def test_batched_answers_equal_those_given_one_by_one(tok):
+    model = tiny_llama(len(tok), seed=3).eval()
+    expected = [one_by_one(model, tok, prompt, 12) for prompt in PROMPTS]
+    assert len(set(expected)) > 1
+    for batch in (1, 2, 3):
+        assert decoding.greedy(model, tok, PROMPTS, max_new_tokens=12, batch=batch) == expected

@@ -1,0 +1,121 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+from editlib import workspace
+from editlib.workspace import MissingInput, open_workspace
+
+
+@pytest.fixture
+def ws(tmp_path):
+    return open_workspace("smoke", results=tmp_path)
+
+
+def counting(text="one\n"):
+    """A stage body that counts its calls."""
+
+    def make(folder):
+        make.calls += 1
+        (folder / "table.txt").write_text(text)
+
+    make.calls = 0
+    return make
+
+
+def test_a_stage_is_made_once(ws):
+    make = counting()
+    assert ws.stage("annotation", make) == ws.stage("annotation", make) == ws.need("annotation")
+    assert make.calls == 1
+
+
+def test_a_stage_is_made_again_when_a_setting_it_depends_on_changes(ws, tmp_path):
+    ws.stage("annotation", make := counting())
+    other = open_workspace("smoke", ["teacher.seed=9"], tmp_path)
+    other.stage("annotation", make)
+    unrelated = open_workspace("smoke", ["teacher.seed=9", "training.krsl.lr=1"], tmp_path)
+    unrelated.stage("annotation", make)
+    assert make.calls == 2
+
+
+def test_a_stage_is_made_again_when_its_input_or_its_file_changes(ws):
+    ws.stage("annotation", counting("one\n"))
+    ws.stage("duals", make := counting(), inputs=["annotation"])
+    (ws.artifacts / "annotation" / "table.txt").write_text("on")  # cut short
+    with pytest.raises(MissingInput, match="table.txt is missing, cut short or edited. Run notebook 01"):
+        ws.stage("duals", make, inputs=["annotation"])
+    ws.stage("annotation", counting("two\n"))
+    ws.stage("duals", make, inputs=["annotation"])
+    assert make.calls == 2
+
+
+def test_a_missing_input_names_the_notebook_that_makes_it(ws):
+    with pytest.raises(MissingInput, match="duals is missing .* 02_dual_cot_construction.ipynb"):
+        ws.need("duals")
+
+
+def test_an_input_made_with_other_settings_is_refused(ws, tmp_path):
+    ws.stage("annotation", counting())
+    with pytest.raises(MissingInput, match="made with other settings"):
+        open_workspace("smoke", ["teacher.seed=9"], tmp_path).need("annotation")
+
+
+def test_a_stage_that_fails_leaves_nothing_behind(ws):
+    def broken(folder):
+        (folder / "half.txt").write_text("half")
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        ws.stage("annotation", broken)
+    assert list(ws.artifacts.iterdir()) == []
+
+
+KILLED = """
+import sys, time
+from editlib.workspace import open_workspace
+def make(folder):
+    (folder / "half.txt").write_text("half")
+    print("writing", flush=True)
+    time.sleep(60)
+open_workspace("smoke", results=sys.argv[1]).stage("annotation", make)
+"""
+
+
+def test_a_killed_stage_is_made_anew(ws, tmp_path):
+    child = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout.readline() == "writing\n"
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    folder = ws.stage("annotation", make := counting())
+    assert make.calls == 1
+    assert sorted(p.name for p in folder.iterdir()) == ["stage.json", "table.txt"]
+
+
+def test_tables_and_figures_repeat_byte_for_byte(ws):
+    frame = pd.DataFrame({"task": ["navigate"], "accuracy": [1 / 3]})
+
+    def write():
+        fig, ax = plt.subplots()
+        ax.plot([0, 1], [0, 1])
+        ws.save_figure(fig, "line")
+        plt.close(fig)
+        ws.save_table(frame, "accuracy")
+        time.sleep(0.01)
+        return {p.name: p.read_bytes() for p in ws.folder.rglob("*") if p.is_file()}
+
+    assert write() == write()
+    assert ws.load_table("accuracy")["accuracy"].tolist() == [0.333333]
+
+
+def test_a_fingerprint_sees_every_file_of_a_folder(tmp_path):
+    (tmp_path / "a").write_text("1")
+    before = workspace.digest(tmp_path)
+    (tmp_path / "b").write_text("")
+    assert workspace.digest(tmp_path) != before
