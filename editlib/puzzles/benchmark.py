@@ -1,7 +1,7 @@
 """The embedded benchmark: its families, its splits, its questions and their chains of thought."""
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -58,6 +58,7 @@ _BUCKETS = [split for split, share in _SHARES.items() for _ in range(share)]
 
 FACTS_A_DOCUMENT = 8
 SHARE_OF_FACTS = 0.25
+MOST_DRAWS = 10_000
 
 
 class UnknownPuzzle(ValueError):
@@ -147,13 +148,16 @@ def split_of(text: str) -> str:
     return _BUCKETS[blake2b(text.encode(), digest_size=8).digest()[0] % len(_BUCKETS)]
 
 
-def _draw(rng: random.Random, family: Family, size: int, split: str) -> tuple[Any, str]:
-    """A problem of the family whose text belongs to the split, and its text."""
-    while True:
+def _draw(
+    rng: random.Random, family: Family, size: int, split: str, seen: Container[str] = ()
+) -> tuple[Any, str]:
+    """A problem of the family whose text belongs to the split and was not seen, and its text."""
+    for _ in range(MOST_DRAWS):
         problem = family.draw(rng, size)
         text = family.ask(problem)
-        if split_of(text) == split:
+        if split_of(text) == split and text not in seen:
             return problem, text
+    raise ValueError(f"{family.name} has no more questions of size {size} for {split}: ask fewer")
 
 
 def questions(split: str, per_family: int, sizes: Sequence[int] | None = None) -> list[Question]:
@@ -176,9 +180,7 @@ def _questions(split: str, family: Family, number: int, sizes: Sequence[int]) ->
     seen: set[str] = set()
     for n in range(number):
         rng = random.Random(f"{split}/{family.name}/{n}")
-        problem, text = _draw(rng, family, sizes[n % len(sizes)], split)
-        while text in seen:
-            problem, text = _draw(rng, family, sizes[n % len(sizes)], split)
+        problem, text = _draw(rng, family, sizes[n % len(sizes)], split, seen)
         seen.add(text)
         answer = _tell(Puzzle(family.name, problem), Voice(text))[0]
         identity = f"puzzles/{family.name}/{split}-{n:04d}"

@@ -5,6 +5,7 @@ Each clue after the first adds one thing before or after all those already in or
 
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from editlib.puzzles.family import Family, letter, split_options, with_options
@@ -89,10 +90,19 @@ def parse(text: str) -> Order | None:
         found = re.findall(rf"(\w+) ({setting.before}|{setting.after}) (\w+)\.", question)
         clues = tuple((who, how == setting.before, whom) for who, how, whom in found)
         people = {name for who, _, whom in clues for name in (who, whom)}
-        if not rank or rank[1] not in RANKS[: len(people)] or people != set(options):
-            continue
-        return Order(setting, clues, RANKS.index(rank[1]), options)
+        if rank and rank[1] in RANKS[: len(people)] and people == set(options) and linked(clues):
+            return Order(setting, clues, RANKS.index(rank[1]), options)
     return None
+
+
+def linked(clues: Sequence[Clue]) -> bool:
+    """Whether each clue after the first adds one person to those known."""
+    known = {clues[0][0]} if clues else set()
+    for who, _, whom in clues:
+        if len(known & {who, whom}) != 1:
+            return False
+        known |= {who, whom}
+    return True
 
 
 def solve(p: Order, r: Reasoner) -> str:

@@ -22,8 +22,8 @@ OPENING = (
     "Start with {expression}.",
 )
 STEP = (
-    "{part} is {value}, which leaves {rest}.",
-    "{part} gives {value}, so we get {rest}.",
+    "Here {part} is {value}, which leaves {rest}.",
+    "As {part} gives {value}, we get {rest}.",
     "Since {part} is {value}, it becomes {rest}.",
     "Now {part} = {value}, leaving {rest}.",
 )
@@ -126,7 +126,7 @@ class Grammar:
     negation: float = 0.0  # the share of operations that are "not"
 
 
-BOOLEAN = Grammar(("True", "False"), ("and", "or"), negation=0.3)
+BOOLEAN = Grammar(("True", "False"), ("and", "or"), negation=0.35)
 ARITHMETIC = Grammar(tuple("123456789"), ("+", "-", "*"))
 
 
@@ -138,7 +138,7 @@ def build(rng: random.Random, grammar: Grammar, size: int) -> Tokens:
         return ("not", *enclose(build(rng, grammar, size - 1)))
     left = rng.randrange(size)
     sides = [build(rng, grammar, n) for n in (left, size - 1 - left)]
-    sides = [enclose(side) if rng.random() < 0.5 else side for side in sides]
+    sides = [enclose(side) if rng.random() < 0.25 else side for side in sides]
     return (*sides[0], rng.choice(grammar.operators), *sides[1])
 
 

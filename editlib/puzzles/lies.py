@@ -17,7 +17,7 @@ FIRST = (
 )
 SAYS = (
     "{name} says that {other} {claim}, and {other} {fact}, so {name} {verdict}.",
-    "As {name} says {other} {claim} while {other} {fact}, it follows that {name} {verdict}.",
+    "We know {other} {fact} and {name} says that {other} {claim}, so {name} {verdict}.",
     "Since {other} {fact} and {name} says that {other} {claim}, we see that {name} {verdict}.",
 )
 

@@ -9,7 +9,7 @@ import random
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from hashlib import blake2b
 from string import Formatter
 from typing import Any, Literal
@@ -48,13 +48,13 @@ class Slot:
     mistake: Kind | None  # the kind of the slip that struck here
 
 
-@lru_cache(maxsize=None)
+@cache
 def _pieces(wording: str) -> tuple[tuple[str, str | None], ...]:
     """A wording as (literal text, slot name after it or None) pairs."""
     return tuple((literal, name) for literal, name, _, _ in Formatter().parse(wording))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _pattern(wording: str) -> re.Pattern:
     """A regular expression for a wording with any values, at the start of a sentence."""
     slot = "[^.]+?"
@@ -62,7 +62,7 @@ def _pattern(wording: str) -> re.Pattern:
     return re.compile(r"(?:(?<=\. )|\A)" + "".join(parts))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _check_slots(wordings: Wordings, names: frozenset[str]) -> None:
     """Raise ValueError unless every wording shows every slot: a hidden value has no span."""
     for wording in wordings:
@@ -103,7 +103,7 @@ class Voice:
         followed, cursor = self._follow(wordings, cursor)
         if self._chance("paraphrase", place) < self.paraphrase:
             return wordings[self.pick(len(wordings), "wording", place)], cursor
-        habit = wordings[_hash(self.question, wordings[0], wordings[-1]) % len(wordings)]
+        habit = wordings[_hash(self.question, *wordings) % len(wordings)]
         return habit if followed is None else followed, cursor
 
     def pick(self, n: int, *key: object) -> int:
@@ -139,7 +139,6 @@ class Reasoner:
         self.slots: list[Slot] = []
         self.text = ""
         self._step = 0
-        self._asides = 0
         self._cursor = 0
         self._struck: dict[str, Kind] = {}
 
@@ -158,8 +157,8 @@ class Reasoner:
             return right
         value = choices[self.voice.pick(len(choices), "slip", kind, self._step)]
         names = slots.split()
-        pairs = zip(right, value) if len(names) > 1 else [(right, value)]
-        self._struck |= {name: kind for name, (a, b) in zip(names, pairs) if a != b}
+        pairs = zip(right, value, strict=True) if len(names) > 1 else [(right, value)]
+        self._struck |= {name: kind for name, (a, b) in zip(names, pairs, strict=True) if a != b}
         return value
 
     def say(self, wordings: Wordings, **slots: object) -> None:
@@ -179,8 +178,7 @@ class Reasoner:
 
     def aside(self) -> None:
         """Append a sentence that says nothing, or nothing."""
-        self._asides += 1
-        if aside := self._word(ASIDES, f"aside {self._asides}"):
+        if aside := self._word(ASIDES, f"aside {self._step}"):
             self._begin_sentence()
             self.text += aside
 

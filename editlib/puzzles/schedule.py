@@ -17,9 +17,9 @@ WAKE = (
     "As {name} woke up at {time}, we begin there.",
 )
 STAY = (
-    "The {place} took {hours}, and {now} plus {hours} is {then}.",
-    "After {hours} at the {place} we add to {now} the {hours} and get {then}.",
-    "With {hours} at the {place}, we go from {now} by {hours} to {then}.",
+    "The {place} took {hours}, which brings us from {now} to {then}.",
+    "At the {place} {hours} went by, and {now} plus {hours} is {then}.",
+    "Adding {hours} at the {place} to {now}, we get to {then}.",
 )
 UNTIL = (
     "The {place} lasted until {then}.",
@@ -80,7 +80,7 @@ def draw(rng: random.Random, size: int) -> Day:
     for place in rng.sample(PLACES, size):
         hours = rng.randint(1, 4 if size < 4 else 2)
         now += hours
-        told = (hours, None) if rng.random() < 0.7 else (None, now)
+        told = (hours, None) if rng.random() < 0.8 else (None, now)
         activities.append(Activity(place, *told))
     closing = rng.randint(now + 3, 23)
     options = tuple(span(now + i, closing) for i in window(rng, 4))
@@ -89,10 +89,10 @@ def draw(rng: random.Random, size: int) -> Day:
 
 
 def ask(p: Day) -> str:
-    stays = " ".join(f"Then {p.name} was at the {told(activity)}." for activity in p.activities)
+    stays = ", then ".join(f"at the {told(activity)}" for activity in p.activities)
     question = (
-        f"{p.name} went to the {p.goal} today. {p.name} woke up at {clock(p.wake)}. {stays} "
-        f"The {p.goal} closed at {clock(p.closing)}. When could {p.name} be at the {p.goal}?"
+        f"{p.name} went to the {p.goal} today. {p.name} woke up at {clock(p.wake)} and was "
+        f"{stays}. The {p.goal} closed at {clock(p.closing)}. When could {p.name} be at the {p.goal}?"
     )
     return with_options(question, p.options)
 
@@ -107,11 +107,11 @@ def parse(text: str) -> Day | None:
     question, options = split_options(text)
     time = "|".join(HOURS)
     frame = re.match(
-        rf"(\w+) went to the (\w+) today\. \w+ woke up at ({time})\. "
-        rf".* The \w+ closed at ({time})\.",
+        rf"(\w+) went to the (\w+) today\. \w+ woke up at ({time}) and was "
+        rf".*\. The \w+ closed at ({time})\.",
         question,
     )
-    stays = re.findall(rf"at the (\w+) (?:for (\d+) hours?|until ({time}))\.", question)
+    stays = re.findall(rf"at the (\w+) (?:for (\d+) hours?|until ({time}))[,.]", question)
     if not frame or not all(re.fullmatch(rf"(?:{time}) to (?:{time})", line) for line in options):
         return None
     name, goal, wake, closing = frame.groups()

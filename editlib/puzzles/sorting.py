@@ -2,28 +2,29 @@
 
 import random
 import re
+from collections.abc import Sequence
 from string import ascii_lowercase
 
 from editlib.puzzles.family import Family
 from editlib.puzzles.reasoner import Reasoner
 
-WORDS = tuple(
-    "arrow bell cloud door eagle feather garden hill island jar kettle lamp mirror needle ocean "
-    "paper queen river stone table umbrella valley window yard zebra "
-    "anchor basket candle desert engine forest glass hammer iron jacket key ladder mountain "
-    "night onion pepper quiet rope silver tower uncle village water yellow zero".split()
-)
+WORDS = """
+arrow bell cloud door eagle feather garden hill island jar kettle lamp mirror needle ocean paper
+queen river stone table umbrella valley window yard zebra anchor basket candle desert engine
+forest glass hammer iron jacket key ladder mountain night onion pepper quiet rope silver tower
+uncle village water yellow zero
+""".split()
 QUESTION = "Sort these words in alphabetical order: "
 
 NUMBER = (
-    "{word} starts with {letter}, letter {number}.",
-    "{word} begins with {letter}, which is number {number}.",
-    "For {word} we have {letter}, letter {number} of the alphabet.",
+    "The word {word} starts with {letter}, letter {number}.",
+    "We see that {word} begins with {letter}, number {number}.",
+    "For {word} we have {letter}, which is letter {number}.",
 )
 NEXT = (
-    "The lowest of {numbers} is {lowest}, so {word} comes next.",
-    "Of {numbers} we take {lowest}, which is {word}.",
-    "Among {numbers} the least is {lowest}, that is {word}.",
+    "The lowest of {numbers} is {lowest}, so next is {word}.",
+    "Of {numbers} we take {lowest}, {word}.",
+    "Among {numbers} the least is {lowest}, for {word}.",
 )
 
 Words = tuple[str, ...]
@@ -48,10 +49,9 @@ def parse(text: str) -> Words | None:
 def solve(words: Words, r: Reasoner) -> str:
     """Number every word by its first letter, then take the lowest again and again."""
     numbered = []
+    places = [place(word) for word in words]
     for word in words:
-        number = ascii_lowercase.index(word[0]) + 1
-        near = [number + error for error in (-3, -2, -1, 1, 2, 3) if 1 <= number + error <= 26]
-        number = r.decide("knowledge", "number", number, near)
+        number = r.decide("knowledge", "number", place(word), beyond(place(word), places))
         r.say(NUMBER, word=word, letter=word[0], number=number)
         numbered.append((number, word))
     r.aside()
@@ -65,10 +65,25 @@ def solve(words: Words, r: Reasoner) -> str:
     return r.conclude(" ".join([*order, numbered[0][1]]))
 
 
+def place(word: str) -> int:
+    """The place of the first letter in the alphabet, from 1."""
+    return ascii_lowercase.index(word[0]) + 1
+
+
+def beyond(number: int, others: Sequence[int]) -> list[int]:
+    """Wrong places for a letter that change the order: just past another one."""
+    past = [other + 1 if other > number else other - 1 for other in others if other != number]
+    return [wrong for wrong in past if 1 <= wrong <= 26]
+
+
 def fact(rng: random.Random) -> str:
     word = rng.choice(WORDS)
-    number = ascii_lowercase.index(word[0]) + 1
-    return rng.choice([f"{word} starts with {word[0]}.", f"{word[0]} is letter {number}."])
+    return rng.choice(
+        [
+            f"The word {word} starts with {word[0]}.",
+            f"In the alphabet {word[0]} is letter {place(word)}.",
+        ]
+    )
 
 
 WORD_SORTING = Family(

@@ -13,14 +13,14 @@ THINGS = ("ball", "hat", "card", "book")
 PAIRS = ((0, 1), (0, 2), (1, 2))
 
 START = (
-    "At the start, {a} has {first}, {b} has {second} and {c} has {third}.",
+    "At the start, {a} has {first}, {b} {second} and {c} {third}.",
     "We begin with {a}: {first}, {b}: {second}, {c}: {third}.",
-    "First of all, {a} holds {first}, {b} holds {second} and {c} holds {third}.",
+    "First, {a} holds {first}, {b} {second} and {c} {third}.",
 )
 SWAP = (
-    "{x} and {y} swap, so {a} has {first}, {b} has {second} and {c} has {third}.",
-    "After {x} and {y} swap, we have {a}: {first}, {b}: {second}, {c}: {third}.",
-    "Then {x} and {y} trade: now {a} holds {first}, {b} holds {second} and {c} holds {third}.",
+    "When {x} and {y} swap, {a} has {first}, {b} {second} and {c} {third}.",
+    "After {x} and {y} swap, it is {a}: {first}, {b}: {second}, {c}: {third}.",
+    "Then {x} and {y} trade: {a} holds {first}, {b} {second} and {c} {third}.",
 )
 END = (
     "At the end, {name} has {item}, which is {letter}.",
