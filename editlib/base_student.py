@@ -49,7 +49,10 @@ def train_tokenizer(documents: list[str], recipe: Recipe) -> PreTrainedTokenizer
     """Byte-level BPE with single digits, so that any text can be written and sums can be learnt."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
@@ -64,7 +67,9 @@ def train_tokenizer(documents: list[str], recipe: Recipe) -> PreTrainedTokenizer
 
 def pack(documents: list[str], tokenizer: PreTrainedTokenizerFast, context: int) -> torch.Tensor:
     """Documents one after another, each closed by the end token, cut into rows of context ids."""
-    stream = [i for ids in tokenizer(documents)["input_ids"] for i in (*ids, tokenizer.eos_token_id)]
+    stream = [
+        i for ids in tokenizer(documents)["input_ids"] for i in (*ids, tokenizer.eos_token_id)
+    ]
     rows = len(stream) // context
     return torch.tensor(stream[: rows * context]).view(rows, context)
 

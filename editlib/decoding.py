@@ -35,7 +35,9 @@ def _continue(model, tokenizer, rows: list[list[int]], max_new_tokens: int) -> l
     width = max(map(len, rows))
     pad = tokenizer.pad_token_id
     ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows], device=model.device)
-    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=model.device)
+    mask = torch.tensor(
+        [[0] * (width - len(row)) + [1] * len(row) for row in rows], device=model.device
+    )
     grown = model.generate(
         input_ids=ids,
         attention_mask=mask,

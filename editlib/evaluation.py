@@ -38,7 +38,9 @@ def accuracy_table(predictions: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame
     """
     marked = predictions.assign(unread=predictions["read"].isna())
     groups = marked.groupby(list(by), sort=False, observed=True)
-    return groups.agg(n=("correct", "size"), accuracy=("correct", "mean"), unread=("unread", "mean")).reset_index()
+    return groups.agg(
+        n=("correct", "size"), accuracy=("correct", "mean"), unread=("unread", "mean")
+    ).reset_index()
 
 
 def _mark(question: Question, text: str, method: str, seed: int) -> Prediction:

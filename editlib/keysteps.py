@@ -4,7 +4,9 @@ The alignment runs on response tokens alone: no prompt, no padding. Nothing here
 answer is or where a mistake was made.
 """
 
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import Levenshtein
@@ -13,7 +15,6 @@ import numpy as np
 from editlib.errors import KitError
 
 Ties = Literal["library", "authors"]
-EDITS = ("equal", "insert", "delete", "replace")
 
 
 class NoKeySteps(KitError):
@@ -83,7 +84,57 @@ def _distances(a: list[int], b: list[int]) -> list[list[int]]:
 
 
 def _common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
-    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    return next(
+        (i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))
+    )
 
 
 _SCRIPTS: dict[str, Callable] = {"library": _library_script, "authors": _authors_script}
+
+
+# --- from text to units and back -------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Segments:
+    """A response in units: ids to align, and the characters text[start:end] of each unit."""
+
+    ids: list[int]
+    spans: list[tuple[int, int]]
+
+
+Segmenter = Callable[[str], Segments]
+
+
+def token_segmenter(tokenizer) -> Segmenter:
+    """Units are the tokens of a student, end-of-text included (its span is empty)."""
+
+    def segment(text: str) -> Segments:
+        encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        end = (len(text), len(text))
+        return Segments(
+            [*encoded["input_ids"], tokenizer.eos_token_id], [*encoded["offset_mapping"], end]
+        )
+
+    return segment
+
+
+def word_segmenter() -> Segmenter:
+    """Units are words and punctuation marks, for text that no student reads."""
+    vocabulary: dict[str, int] = {}
+
+    def segment(text: str) -> Segments:
+        found = list(re.finditer(r"\w+|[^\w\s]", text))
+        ids = [vocabulary.setdefault(match[0], len(vocabulary)) for match in found]
+        return Segments(ids, [match.span() for match in found])
+
+    return segment
+
+
+def overlaps(spans: Sequence[tuple[int, int]], marked: Sequence[Sequence[int]]) -> np.ndarray:
+    """Which units share a character with a marked span; bool (units,).
+
+    >>> overlaps([(0, 1), (1, 4), (5, 6)], [(3, 5)]).tolist()
+    [False, True, False]
+    """
+    return np.array([any(s < b and a < e for a, b in marked) for s, e in spans], dtype=bool)

@@ -73,7 +73,10 @@ def krsl_loss(
     correct = (correct_nll * correct_key).sum(-1) / correct_size
     wrong = (wrong_nll * wrong_key).sum(-1) / wrong_size
     loss = (alpha * correct - beta * wrong).sum() / items
-    return Terms(loss, {"correct_key": _mean(correct_nll, correct_key), "wrong_key": _mean(wrong_nll, wrong_key)})
+    return Terms(
+        loss,
+        {"correct_key": _mean(correct_nll, correct_key), "wrong_key": _mean(wrong_nll, wrong_key)},
+    )
 
 
 def _mean(values: Tensor, where: Tensor) -> float:

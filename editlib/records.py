@@ -4,6 +4,7 @@ Every record is a frozen dataclass of plain values. A table is one parquet file,
 a temporary name and renamed, so that a reader never sees half of it.
 """
 
+import json
 import os
 import tempfile
 from collections.abc import Iterable
@@ -96,8 +97,18 @@ def atomic_write(path: Path, write) -> None:
 def write_table(path: Path, records: Iterable[Record], kind: type[Record]) -> None:
     """Write records of one kind as a parquet table, whole or not at all."""
     columns = [field.name for field in fields(kind)]
-    frame = pd.DataFrame([asdict(record) for record in records], columns=columns)
+    write_frame(path, pd.DataFrame([asdict(record) for record in records], columns=columns))
+
+
+def write_frame(path: Path, frame: pd.DataFrame) -> None:
+    """Write a frame as a parquet table, whole or not at all."""
     atomic_write(path, lambda temporary: frame.to_parquet(temporary, index=False))
+
+
+def write_jsonl(path: Path, rows: Iterable[dict]) -> None:
+    """Write one JSON object a line, UTF-8, whole or not at all."""
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    atomic_write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def read_table(path: Path, kind: type[Record]) -> list[Record]:
@@ -105,7 +116,9 @@ def read_table(path: Path, kind: type[Record]) -> list[Record]:
     frame = read_frame(path)
     expected = [field.name for field in fields(kind)]
     if list(frame.columns) != expected:
-        raise BadTable(f"{path}: columns {list(frame.columns)}, expected {expected} ({kind.__name__})")
+        raise BadTable(
+            f"{path}: columns {list(frame.columns)}, expected {expected} ({kind.__name__})"
+        )
     rows = frame.astype(object).where(frame.notna(), None)
     return [kind(*row) for row in rows.itertuples(index=False, name=None)]
 

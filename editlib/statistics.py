@@ -47,7 +47,9 @@ def compare(predictions: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
     """
     rows = []
     for split, part in predictions.groupby("split", sort=False, observed=True):
-        scores = part.pivot_table(index="question_id", columns="method", values="correct", aggfunc="mean")
+        scores = part.pivot_table(
+            index="question_id", columns="method", values="correct", aggfunc="mean"
+        )
         for baseline, method in combinations([m for m in methods if m in scores], 2):
             rows.append((split, method, baseline, *_paired(scores[method] - scores[baseline])))
     table = pd.DataFrame(
@@ -65,6 +67,11 @@ def _paired(differences: pd.Series) -> tuple[int, float, float, float, float]:
         (values,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=rng
     ).confidence_interval
     test = stats.permutation_test(
-        (values,), np.mean, permutation_type="samples", n_resamples=RESAMPLES, vectorized=True, rng=rng
+        (values,),
+        np.mean,
+        permutation_type="samples",
+        n_resamples=RESAMPLES,
+        vectorized=True,
+        rng=rng,
     )
     return len(values), values.mean(), interval.low, interval.high, test.pvalue

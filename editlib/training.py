@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -71,7 +72,11 @@ class StudentTrainer(Trainer):
 
     def create_scheduler(self, num_training_steps, optimizer=None):
         """The learning rate falls by the factor lr_decay after each epoch (section A.9.2)."""
-        rows = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        rows = (
+            self.args.train_batch_size
+            * self.args.gradient_accumulation_steps
+            * self.args.world_size
+        )
         per_epoch = math.ceil(len(self.train_dataset) / rows)
         self.lr_scheduler = LambdaLR(
             optimizer or self.optimizer, lambda step: self.lr_decay ** (step // per_epoch)
@@ -165,3 +170,8 @@ def _is_whole(folder: Path) -> bool:
     except (FileNotFoundError, json.JSONDecodeError):
         return False
     return True
+
+
+def discard(scratch: Path) -> None:
+    """Remove the checkpoints of a run that has ended."""
+    shutil.rmtree(scratch, ignore_errors=True)

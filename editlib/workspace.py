@@ -120,14 +120,18 @@ class Workspace:
     def save_table(self, frame: pd.DataFrame, name: str) -> pd.DataFrame:
         """Write tables/<name>.csv (tidy, no index, floats to 6 digits) and return the frame."""
         path = self.folder / "tables" / f"{name}.csv"
-        atomic_write(path, lambda temporary: frame.to_csv(temporary, index=False, float_format="%.6g"))
+        atomic_write(
+            path, lambda temporary: frame.to_csv(temporary, index=False, float_format="%.6g")
+        )
         return frame
 
     def load_table(self, name: str) -> pd.DataFrame:
         """Read tables/<name>.csv as an earlier notebook saved it."""
         path = self.folder / "tables" / f"{name}.csv"
         if not path.exists():
-            raise MissingInput(f"table {path} is missing: run the earlier notebooks first ({self._hint()})")
+            raise MissingInput(
+                f"table {path} is missing: run the earlier notebooks first ({self._hint()})"
+            )
         return pd.read_csv(path)
 
     def save_figure(self, figure: Figure, name: str) -> Figure:
@@ -177,9 +181,16 @@ def open_workspace(
 
 def _seal(folder: Path, fingerprint: str, params: dict, seconds: float) -> None:
     files = {str(p.relative_to(folder)): _hash(p) for p in sorted(folder.rglob("*")) if p.is_file()}
-    record = {"fingerprint": fingerprint, "params": params, "seconds": round(seconds, 2), "files": files}
+    record = {
+        "fingerprint": fingerprint,
+        "params": params,
+        "seconds": round(seconds, 2),
+        "files": files,
+    }
     text = json.dumps(record, indent=1, ensure_ascii=False)
-    atomic_write(folder / "stage.json", lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    atomic_write(
+        folder / "stage.json", lambda temporary: temporary.write_text(text, encoding="utf-8")
+    )
 
 
 def _read_seal(folder: Path) -> dict | None:

@@ -127,9 +127,7 @@ class Decoding(Settings):
 class Profile(Settings):
     notebooks: list[str]
     benchmark: Benchmark
-    teacher: Annotated[
-        PuzzleTeacherSettings | RecordedTeacherSettings, Field(discriminator="kind")
-    ]
+    teacher: Annotated[PuzzleTeacherSettings | RecordedTeacherSettings, Field(discriminator="kind")]
     keysteps: KeySteps
     student: Student | None = None  # None: no student is trained (recorded)
     training: Training | None = None
@@ -186,5 +184,7 @@ def _child(values: dict, key: str, name: str):
 
 
 def _explain(error: ValidationError, path: Path) -> str:
-    lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']} (found {e['input']!r})" for e in error.errors()]
+    lines = [
+        f"{'.'.join(map(str, e['loc']))}: {e['msg']} (found {e['input']!r})" for e in error.errors()
+    ]
     return f"{path.name}: " + "; ".join(lines)

@@ -1,0 +1,349 @@
+"""The grid of students: every method and seed, trained and examined, on all cores there are.
+
+A cell is one training phase of one seed. Methods that begin alike share their first cell. Each
+cell is a stage of its own, so a killed run loses at most the cells in flight.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import torch
+from joblib import Parallel, cpu_count, delayed, parallel_config
+from tqdm.auto import tqdm
+
+from editlib import (
+    answers,
+    batching,
+    benchmarks,
+    decoding,
+    dual,
+    evaluation,
+    objectives,
+    pipeline,
+    prompts,
+    students,
+    training,
+)
+from editlib.methods import Phase, phases
+from editlib.profiles import Optimization
+from editlib.records import Prediction, Question, read_frame, write_frame, write_table
+from editlib.workspace import MissingInput, Workspace, digest
+
+UNTRAINED = "Base student"
+EVALUATED = ("test", "longer", "families")
+PROBE = 128  # pairs whose key and routine tokens are followed through training
+TRAINING = (batching, objectives, training, students, answers, decoding, evaluation, prompts)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training phase: the last of path, after those before it, with one seed."""
+
+    path: tuple[Phase, ...]
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """The stage of this cell, readable as a folder name."""
+        return f"students/{' then '.join(map(str, self.path))}/seed {self.seed}"
+
+
+def cells(methods: Iterable[str], seeds: Iterable[int]) -> list[list[Cell]]:
+    """All cells, those of first phases, then of second ones and so on; none twice."""
+    paths = [phases(method)[:n] for method in methods for n in range(1, len(phases(method)) + 1)]
+    depth = max(map(len, paths))
+    seeds = list(seeds)
+    return [
+        [
+            Cell(path, seed)
+            for path in dict.fromkeys(p for p in paths if len(p) == n)
+            for seed in seeds
+        ]
+        for n in range(1, depth + 1)
+    ]
+
+
+# --- what a phase learns from ----------------------------------------------------------------
+
+
+def phase_rows(ws: Workspace, data: str) -> tuple[list[dict], int]:
+    """Rows of a view of the data as ids, and how many were too long for the student."""
+    tokenizer = students.load_tokenizer(ws.profile.student)
+    rows = (
+        _responses(ws, data, tokenizer)
+        if data in ("D+", "D+merge")
+        else _pairs(ws, data, tokenizer)
+    )
+    kept = [row for row in rows if _fits(row, ws.profile.student.max_length)]
+    return kept, len(rows) - len(kept)
+
+
+def _responses(ws: Workspace, data: str, tokenizer) -> list[dict]:
+    questions = {q.id: prompts.student(q.text) for q in pipeline.read_annotation(ws)[0]}
+    cots, _ = pipeline.read_duals(ws)
+    chosen = dual.merge(cots) if data == "D+merge" else dual.with_role(cots, "correct")
+    return [
+        {
+            "prompt": batching.prompt_ids(tokenizer, questions[cot.question_id]),
+            "response": batching.response_ids(tokenizer, cot.text),
+        }
+        for cot in chosen
+    ]
+
+
+def _pairs(ws: Workspace, data: str, tokenizer) -> list[dict]:
+    texts = {d.id: prompts.student(d.question) for d in pipeline.read_duals(ws)[1]}
+    frame = pipeline.read_keysteps(ws)
+    if data != "Ddual":
+        frame = frame[frame["subset"] == data]
+    sides = ["correct_ids", "correct_key", "wrong_ids", "wrong_key"]
+    return [
+        {
+            "prompt": batching.prompt_ids(tokenizer, texts[row["id"]]),
+            "correct": row["correct_ids"].tolist(),
+            "correct_key": row["correct_key"],
+            "wrong": row["wrong_ids"].tolist(),
+            "wrong_key": row["wrong_key"],
+        }
+        for row in frame[["id", *sides]].to_dict("records")
+    ]
+
+
+def _fits(row: dict, max_length: int) -> bool:
+    sides = [row[side] for side in ("response", "correct", "wrong") if side in row]
+    return batching.fits(max_length, row["prompt"], *sides)
+
+
+def schedule(ws: Workspace, path: Sequence[Phase]) -> tuple[Optimization, int | None]:
+    """Settings and number of updates (None: all epochs) of the last phase of a path."""
+    phase = path[-1]
+    settings = getattr(ws.profile.training, phase.objective)
+    if phase.as_long_as is None:
+        return settings, None
+    before = sum(updates(ws, path[:n]) for n in range(1, len(path)))
+    goal = phases(phase.as_long_as)
+    left = sum(updates(ws, goal[:n]) for n in range(1, len(goal) + 1)) - before
+    rate = settings.lr * settings.lr_decay**settings.epochs  # goes on where the first phase ended
+    return settings.model_copy(update={"lr": rate}), left
+
+
+def updates(ws: Workspace, path: Sequence[Phase]) -> int:
+    """Optimizer steps of the last phase of a path."""
+    settings, limit = schedule(ws, path)
+    if limit is not None:
+        return limit
+    rows, _ = phase_rows(ws, path[-1].data)
+    return settings.epochs * training.updates_per_epoch(len(rows), settings)
+
+
+# --- 04: training ----------------------------------------------------------------------------
+
+
+def train(ws: Workspace) -> Path:
+    """Train every method of the profile with every seed.
+
+    Makes history.parquet (phases, seed, and the Trainer's log: step, epoch, loss, ...) and
+    probes.parquet (phases, seed, and mean NLL of key and routine tokens of both sides of a fixed
+    sample of training pairs). The adapters lie in the stages of the cells.
+    """
+    return ws.stage(
+        "training", partial(_train, ws), inputs=["annotation", "duals", "keysteps"], code=TRAINING
+    )
+
+
+def _train(ws: Workspace, folder: Path) -> None:
+    levels = cells(ws.profile.training.methods, ws.profile.training.seeds)
+    for depth, level in enumerate(levels, start=1):
+        run_all(partial(train_cell, ws), level, desc=f"training, phase {depth} of {len(levels)}")
+    trained = [cell for level in levels for cell in level]
+    write_frame(folder / "history.parquet", pd.concat(_history(ws, c) for c in trained))
+    base = pd.DataFrame(
+        [{"phases": UNTRAINED, "seed": 0, **probe(ws, students.load_base(ws.profile.student))}]
+    )
+    write_frame(folder / "probes.parquet", pd.concat([base, *(_probes(ws, c) for c in trained)]))
+
+
+def train_cell(ws: Workspace, cell: Cell) -> Path:
+    """Train one cell, from the adapter of the cell before it; returns the folder of its stage."""
+    torch.set_num_threads(1)  # cells run side by side, and sums do not depend on the machine
+    settings, limit = schedule(ws, cell.path)
+    rows, _ = phase_rows(ws, cell.path[-1].data)
+    params = {
+        "settings": settings.model_dump(mode="json"),
+        "updates": limit,
+        "checkpoint": ws.profile.training.checkpoint,
+        "student": ws.profile.student.model_dump(mode="json"),
+        "base": base_fingerprint(ws),
+        "rows": digest([{k: list(map(int, v)) for k, v in row.items()} for row in rows]),
+        "before": adapter_fingerprint(ws, cell.path[:-1], cell.seed),
+        "validation": ws.profile.benchmark.model_dump(mode="json"),
+    }
+    make = partial(_train_cell, ws, cell, rows, settings, limit, digest(params))
+    return ws.stage(cell.name, make, code=TRAINING, params=params)
+
+
+def _train_cell(ws, cell, rows, settings, limit, fingerprint, folder: Path) -> None:
+    base = students.load_base(ws.profile.student)
+    if len(cell.path) == 1:
+        model = students.fresh_adapter(base, ws.profile.student, cell.seed)
+    else:
+        model = students.load_adapter(base, adapter(ws, cell.path[:-1], cell.seed), trainable=True)
+    scratch = ws.artifacts / "checkpoints" / fingerprint
+    score = (
+        partial(validation_accuracy, ws) if ws.profile.training.checkpoint == "validation" else None
+    )
+    history = training.fit(
+        model, rows, settings, seed=cell.seed, scratch=scratch, updates=limit, score=score
+    )
+    model.save_pretrained(folder / "adapter")
+    record = {"history": history, "probe": probe(ws, model)}
+    (folder / "record.json").write_text(json.dumps(record), encoding="utf-8")
+    training.discard(scratch)
+
+
+def validation_accuracy(ws: Workspace, model) -> float:
+    """Share of validation questions answered right: what the checkpoint rule looks at."""
+    tokenizer = students.load_tokenizer(ws.profile.student)
+    questions = split(ws, "validation")
+    answered = evaluation.answer(model, tokenizer, questions, ws.profile.decoding, "validation", 0)
+    return evaluation.share_correct(answered)
+
+
+@torch.inference_mode()
+def probe(ws: Workspace, model) -> dict[str, float]:
+    """Mean NLL (nats) of key and routine tokens of both sides, over a fixed sample of pairs."""
+    model.eval()
+    rows, _ = phase_rows(ws, "Ddual")
+    step = max(1, len(rows) // PROBE)
+    batch = batching.collate_duals(rows[::step][:PROBE])
+    inputs = {name: tensor.to(model.device) for name, tensor in batch.items()}
+    logits = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
+    nll = -objectives.token_logp(logits, inputs["input_ids"])
+    routine = inputs["response"] & ~inputs["key"]
+    means = {}
+    for name, where in {"key": inputs["key"], "routine": routine}.items():
+        for side, values, mask in zip(
+            ("correct", "wrong"), nll.chunk(2), where.chunk(2), strict=True
+        ):
+            means[f"{side}_{name}"] = values[mask].mean().item()
+    return means
+
+
+def adapter(ws: Workspace, path: Sequence[Phase], seed: int) -> Path:
+    """The adapter that a path of phases left; raises MissingInput if it is not there."""
+    folder = ws.artifacts / Cell(tuple(path), seed).name / "adapter"
+    if not (folder / "adapter_config.json").exists():
+        raise MissingInput(f"no trained student in {folder}. Run notebook 04_edit_training.ipynb")
+    return folder
+
+
+def adapter_fingerprint(ws: Workspace, path: Sequence[Phase], seed: int) -> str | None:
+    """Of the weights of a trained adapter; None for no path."""
+    return digest(adapter(ws, path, seed) / "adapter_model.safetensors") if path else None
+
+
+def base_fingerprint(ws: Workspace) -> str:
+    """Of the base student: its files where they are bundled, else its name."""
+    student = ws.profile.student
+    return digest(students.BUNDLED) if student.base in ("bundled", "tiny") else digest(student.base)
+
+
+def _record(ws: Workspace, cell: Cell) -> dict:
+    return json.loads((ws.artifacts / cell.name / "record.json").read_text(encoding="utf-8"))
+
+
+def _history(ws: Workspace, cell: Cell) -> pd.DataFrame:
+    keep = [
+        "step",
+        "epoch",
+        "loss",
+        "nll",
+        "correct_key",
+        "wrong_key",
+        "learning_rate",
+        "eval_accuracy",
+    ]
+    frame = pd.DataFrame(_record(ws, cell)["history"]).reindex(columns=keep)
+    return frame.assign(phases=phase_names(cell.path), seed=cell.seed)
+
+
+def _probes(ws: Workspace, cell: Cell) -> pd.DataFrame:
+    row = {"phases": phase_names(cell.path), "seed": cell.seed, **_record(ws, cell)["probe"]}
+    return pd.DataFrame([row])
+
+
+def phase_names(path: Sequence[Phase]) -> str:
+    """A path of phases in words."""
+    return ", then ".join(map(str, path))
+
+
+# --- 05: evaluation --------------------------------------------------------------------------
+
+
+def evaluate(ws: Workspace) -> Path:
+    """Let every student, and the untrained base, answer the evaluation splits.
+
+    Makes predictions.parquet (Prediction).
+    """
+    return ws.stage("evaluation", partial(_evaluate, ws), inputs=["training"], code=TRAINING)
+
+
+def _evaluate(ws: Workspace, folder: Path) -> None:
+    methods, seeds = ws.profile.training.methods, ws.profile.training.seeds
+    examined = [(UNTRAINED, 0), *((method, seed) for method in methods for seed in seeds)]
+    folders = run_all(partial(_examine, ws), examined, desc="evaluation")
+    frames = [read_frame(f / "predictions.parquet") for f in folders]
+    write_frame(folder / "predictions.parquet", pd.concat(frames, ignore_index=True))
+
+
+def _examine(ws: Workspace, student: tuple[str, int]) -> Path:
+    torch.set_num_threads(1)
+    method, seed = student
+    path = () if method == UNTRAINED else phases(method)
+    params = {
+        "adapter": adapter_fingerprint(ws, path, seed),
+        "base": base_fingerprint(ws),
+        "questions": ws.profile.benchmark.model_dump(mode="json"),
+        "decoding": ws.profile.decoding.model_dump(mode="json"),
+    }
+    make = partial(_answers, ws, method, path, seed)
+    return ws.stage(
+        f"predictions/{method.replace('/', '')}/seed {seed}", make, code=TRAINING, params=params
+    )
+
+
+def _answers(ws: Workspace, method: str, path: Sequence[Phase], seed: int, folder: Path) -> None:
+    model = students.load_base(ws.profile.student)
+    if path:
+        model = students.load_adapter(model, adapter(ws, path, seed))
+    tokenizer = students.load_tokenizer(ws.profile.student)
+    questions = [question for name in EVALUATED for question in split(ws, name)]
+    answered = evaluation.answer(model, tokenizer, questions, ws.profile.decoding, method, seed)
+    write_table(folder / "predictions.parquet", answered, Prediction)
+
+
+def split(ws: Workspace, name: str) -> list[Question]:
+    """The questions of one split, as many as the profile says."""
+    return benchmarks.load("puzzles", name, getattr(ws.profile.benchmark.questions, name))
+
+
+def read_predictions(ws: Workspace) -> pd.DataFrame:
+    """One row an answer, as notebook 05 left them."""
+    return read_frame(ws.need("evaluation") / "predictions.parquet")
+
+
+# --- side by side ----------------------------------------------------------------------------
+
+
+def run_all(function: Callable, items: Sequence, desc: str) -> list:
+    """function of every item, in order, one process a core (one in all where there is a GPU)."""
+    workers = 1 if torch.cuda.is_available() else min(cpu_count(), len(items))
+    with parallel_config(backend="loky", inner_max_num_threads=1):
+        results = Parallel(n_jobs=workers, return_as="generator")(
+            delayed(function)(i) for i in items
+        )
+    return list(tqdm(results, total=len(items), desc=desc))

@@ -1,0 +1,230 @@
+"""The stages of a run, in the order the data flows: each reads tables, makes tables, and is kept.
+
+The modules before this one are plain functions on records; here they meet the files of a
+`Workspace`. Every stage function returns the folder of its stage.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from editlib import answers, benchmarks, dual, keysteps, prompts, puzzles, students, teacher
+from editlib.records import (
+    CoT,
+    DualCoT,
+    Question,
+    read_frame,
+    read_table,
+    write_frame,
+    write_jsonl,
+    write_table,
+)
+from editlib.teacher import Completion, CompletionStore, PuzzleSettings, Request, Teacher
+from editlib.workspace import Workspace
+
+ASKING = (answers, benchmarks, prompts, puzzles, teacher)
+
+
+# --- 01: D+ and D- ---------------------------------------------------------------------------
+
+
+def annotate(ws: Workspace) -> Path:
+    """Ask the teacher for a CoT of every training question.
+
+    Makes questions.parquet (Question), cots.parquet (CoT: correct, wrong, unread) and
+    usage.parquet (prompt, n, prompt_tokens, completion_tokens).
+    """
+    return ws.stage("annotation", partial(_annotate, ws), code=(*ASKING, dual))
+
+
+def _annotate(ws: Workspace, folder: Path) -> None:
+    questions = training_questions(ws)
+    completions = _ask(ws, _cep_requests(ws, questions), "CEP")
+    write_table(folder / "questions.parquet", questions, Question)
+    write_table(folder / "cots.parquet", dual.annotate(questions, completions), CoT)
+    write_frame(folder / "usage.parquet", pd.DataFrame([usage("CEP", completions)]))
+
+
+def training_questions(ws: Workspace) -> list[Question]:
+    """What the teacher is asked: the training split, or every recorded question."""
+    if ws.profile.teacher.kind == "recorded":
+        known = set(benchmarks.codex_tasks())
+        return [q for q in benchmarks.load("bbh", "all") if q.task in known]
+    return benchmarks.load("puzzles", "train", ws.profile.benchmark.questions.train)
+
+
+def _cep_requests(ws: Workspace, questions: Sequence[Question]) -> list[Request]:
+    if ws.profile.teacher.kind == "recorded":
+        return [Request(_published_cep(question), temperature=0.0) for question in questions]
+    return dual.cep_requests(
+        questions, _shots(questions), temperature=ws.profile.teacher.temperature
+    )
+
+
+def _published_cep(question: Question) -> str:
+    return prompts.published_cep(benchmarks.published_prompt(question.task), question.text)
+
+
+def _shots(questions: Sequence[Question]) -> dict[str, prompts.Shots]:
+    return prompts.puzzle_shots(sorted({question.task for question in questions}))
+
+
+def _teacher(ws: Workspace) -> Teacher:
+    settings = ws.profile.teacher
+    if settings.kind == "recorded":
+        return teacher.RecordedTeacher("code-davinci-002", _recorded())
+    return teacher.PuzzleTeacher(
+        PuzzleSettings(
+            settings.error_rates.model_dump(),
+            settings.paraphrase,
+            settings.heeds_hint,
+            settings.seed,
+        )
+    )
+
+
+def _recorded() -> dict[str, str]:
+    """Prompt -> published completion, over all tasks that have any."""
+    known = {task: benchmarks.codex_completions(task) for task in benchmarks.codex_tasks()}
+    questions = [q for q in benchmarks.load("bbh", "all") if q.task in known]
+    return {_published_cep(q): known[q.task][q.id] for q in questions}
+
+
+def completion_store(ws: Workspace) -> CompletionStore:
+    """The completions of this run, kept across stages and settings."""
+    return CompletionStore(ws.artifacts / "completions.sqlite")
+
+
+def _ask(ws: Workspace, requests: Sequence[Request], name: str) -> list[Completion]:
+    store = completion_store(ws)
+    try:
+        return teacher.ask(_teacher(ws), requests, store, desc=name)
+    finally:
+        store.close()
+
+
+def usage(name: str, completions: Sequence[Completion]) -> dict:
+    """How many completions one kind of prompt took, and their tokens as the teacher counts them."""
+    return {
+        "prompt": name,
+        "n": len(completions),
+        "prompt_tokens": sum(c.prompt_tokens or 0 for c in completions),
+        "completion_tokens": sum(c.completion_tokens or 0 for c in completions),
+    }
+
+
+# --- 02: D-+, D+- and Ddual ------------------------------------------------------------------
+
+
+def build_duals(ws: Workspace) -> Path:
+    """Rectify D-, corrupt D+, check both, and pair them.
+
+    Makes cots.parquet (CoT, all roles), duals.parquet (DualCoT), counts.parquet (stage, task, n),
+    usage.parquet and preferences.jsonl (prompt, chosen, rejected: TRL's columns). With recorded
+    completions no further question can be asked: the pairs are the published ones.
+    """
+    make = _published_duals if ws.profile.teacher.kind == "recorded" else _build_duals
+    return ws.stage("duals", partial(make, ws), inputs=["annotation"], code=(*ASKING, dual))
+
+
+def _build_duals(ws: Workspace, folder: Path) -> None:
+    questions, cots = read_annotation(ws)
+    shots, sampling = _shots(questions), {"temperature": ws.profile.teacher.temperature}
+    wrong, correct = dual.with_role(cots, "wrong"), dual.with_role(cots, "correct")
+    hinted = _ask(ws, dual.ahp_requests(questions, wrong, shots, **sampling), "AHP")
+    cots += dual.rectified(wrong, hinted)
+    contrasts = dual.contrasts(questions, cots)
+    asked = dual.ccp_requests(
+        questions, correct, contrasts, shots, seed=ws.profile.teacher.seed, **sampling
+    )
+    misled = _ask(ws, asked, "CCP")
+    cots += dual.corrupted(correct, misled)
+    spent = pd.DataFrame([usage("AHP", hinted), usage("CCP", misled)])
+    _write_duals(folder, questions, cots, dual.pair(questions, cots), spent)
+
+
+def _published_duals(ws: Workspace, folder: Path) -> None:
+    questions, cots = read_annotation(ws)
+    nothing = pd.DataFrame([usage("AHP", []), usage("CCP", [])])
+    _write_duals(folder, questions, cots, benchmarks.published_duals(), nothing)
+
+
+def _write_duals(folder: Path, questions, cots, duals, spent: pd.DataFrame) -> None:
+    write_table(folder / "cots.parquet", cots, CoT)
+    write_table(folder / "duals.parquet", duals, DualCoT)
+    write_frame(folder / "counts.parquet", pd.DataFrame(dual.counts(questions, cots, duals)))
+    write_frame(folder / "usage.parquet", spent)
+    write_jsonl(folder / "preferences.jsonl", dual.preference_rows(duals))
+
+
+def read_annotation(ws: Workspace) -> tuple[list[Question], list[CoT]]:
+    """The training questions and their first CoTs, as notebook 01 left them."""
+    folder = ws.need("annotation")
+    return read_table(folder / "questions.parquet", Question), read_table(
+        folder / "cots.parquet", CoT
+    )
+
+
+def read_duals(ws: Workspace) -> tuple[list[CoT], list[DualCoT]]:
+    """All CoTs and the pairs, as notebook 02 left them."""
+    folder = ws.need("duals")
+    return read_table(folder / "cots.parquet", CoT), read_table(folder / "duals.parquet", DualCoT)
+
+
+# --- 03: key steps ---------------------------------------------------------------------------
+
+
+def locate(ws: Workspace) -> Path:
+    """Find the key steps of every pair.
+
+    Makes keysteps.parquet: id, task, subset, correct_ids, correct_key, wrong_ids, wrong_key, the
+    ids and marks of each response, one a unit. Weights are thus kept with the ids they belong to.
+    """
+    return ws.stage("keysteps", partial(_locate, ws), inputs=["duals"], code=(keysteps,))
+
+
+def _locate(ws: Workspace, folder: Path) -> None:
+    _, duals = read_duals(ws)
+    segment, ties = segmenter(ws), ws.profile.keysteps.ties
+    write_frame(
+        folder / "keysteps.parquet", pd.DataFrame([_key_row(d, segment, ties) for d in duals])
+    )
+
+
+def _key_row(pair: DualCoT, segment: keysteps.Segmenter, ties: keysteps.Ties) -> dict:
+    correct, wrong = segment(pair.correct).ids, segment(pair.wrong).ids
+    return {
+        "id": pair.id,
+        "task": pair.task,
+        "subset": pair.subset,
+        "correct_ids": correct,
+        "correct_key": keysteps.key_mask(correct, wrong, ties).tolist(),
+        "wrong_ids": wrong,
+        "wrong_key": keysteps.key_mask(wrong, correct, ties).tolist(),
+    }
+
+
+def segmenter(ws: Workspace) -> keysteps.Segmenter:
+    """How this run cuts responses into units: the student's tokens, or words."""
+    if ws.profile.keysteps.unit == "words":
+        return keysteps.word_segmenter()
+    return keysteps.token_segmenter(students.load_tokenizer(ws.profile.student))
+
+
+def read_keysteps(ws: Workspace) -> pd.DataFrame:
+    """Ids and key marks of every pair, as notebook 03 left them."""
+    return read_frame(ws.need("keysteps") / "keysteps.parquet")
+
+
+def known_mistakes(ws: Workspace, completions: Sequence[str]) -> dict[str, dict]:
+    """What a puzzle teacher knows about its own mistakes, by completion key. For analysis only.
+
+    Each value holds mistakes (kind, step, start, end: characters) and consequences (start, end).
+    """
+    store = completion_store(ws)
+    try:
+        return store.truth(completions)
+    finally:
+        store.close()
