@@ -1,0 +1,236 @@
+"""From questions and completions to dual CoTs: annotate, rectify, corrupt, verify, pair.
+
+Pure functions on records. What fails a check keeps its row under a role of its own, so that
+counts() can account for every question:
+    correct (D+), wrong (D-), unread              CEP, by the answer read
+    rectified (D-+), rectified_dropped            AHP on D-; kept if it reaches the gold answer
+    corrupted (D+-), corrupted_dropped            CCP on D+; kept if it reaches another answer
+"""
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from editlib import prompts
+from editlib.answers import matches, read_answer
+from editlib.errors import KitError
+from editlib.prompts import Exemplar, Shots
+from editlib.records import CoT, DualCoT, Question
+from editlib.teacher import Completion, Request
+
+ROLES = (
+    "correct",
+    "wrong",
+    "unread",
+    "rectified",
+    "rectified_dropped",
+    "corrupted",
+    "corrupted_dropped",
+)
+STAGES = ("asked", *ROLES, "paired")
+_SHOWN = 3  # exemplars in a CCP prompt, as in the published ones
+
+
+# --- what to ask ----------------------------------------------------------------------------
+
+
+def cep_requests(
+    questions: Iterable[Question], shots: Mapping[str, Shots], **sampling: float
+) -> list[Request]:
+    """Ask for a CoT of each question; sampling: fields of Request such as temperature."""
+    return [
+        Request(prompts.cep(shots[q.task].description, shots[q.task].exemplars, q.text), **sampling)
+        for q in questions
+    ]
+
+
+def ahp_requests(
+    questions: Iterable[Question],
+    wrong: Iterable[CoT],
+    shots: Mapping[str, Shots],
+    **sampling: float,
+) -> list[Request]:
+    """Ask again for each CoT of D-, with the gold answer as a hint."""
+    texts = _texts(questions)
+    return [
+        Request(
+            prompts.ahp(
+                shots[cot.task].description,
+                shots[cot.task].exemplars,
+                texts[cot.question_id],
+                cot.answer,
+            ),
+            **sampling,
+        )
+        for cot in wrong
+    ]
+
+
+def ccp_requests(
+    questions: Iterable[Question],
+    correct: Iterable[CoT],
+    exemplars: Mapping[str, Sequence[Exemplar]],
+    shots: Mapping[str, Shots],
+    seed: int,
+    **sampling: float,
+) -> list[Request]:
+    """Ask for a wrong twin of each CoT of D+, shown three exemplars drawn for it."""
+    texts = _texts(questions)
+    return [
+        Request(
+            prompts.ccp(
+                shots[cot.task].description,
+                _drawn(exemplars, cot.task, random.Random(f"{seed}|{cot.question_id}")),
+                texts[cot.question_id],
+                cot.text,
+            ),
+            **sampling,
+        )
+        for cot in correct
+    ]
+
+
+def ccp_exemplars(questions: Iterable[Question], cots: Iterable[CoT]) -> dict[str, list[Exemplar]]:
+    """Exemplars for CCP by task: questions of D- with their rectified and their wrong CoT."""
+    exemplars: dict[str, list[Exemplar]] = {}
+    for dual in pair(questions, cots):
+        if dual.subset == "D-dual":
+            exemplar = Exemplar(dual.question, dual.correct_answer, dual.correct, dual.wrong)
+            exemplars.setdefault(dual.task, []).append(exemplar)
+    return exemplars
+
+
+def _drawn(
+    exemplars: Mapping[str, Sequence[Exemplar]], task: str, rng: random.Random
+) -> list[Exemplar]:
+    """Three exemplars of the task, made up from other tasks where it has fewer."""
+    own = exemplars.get(task, ())
+    drawn = rng.sample(own, min(_SHOWN, len(own)))
+    others = [shown for name in sorted(exemplars) if name != task for shown in exemplars[name]]
+    return drawn + rng.sample(others, min(_SHOWN - len(drawn), len(others)))
+
+
+# --- what came back -------------------------------------------------------------------------
+
+
+def annotate(questions: Sequence[Question], completions: Sequence[Completion]) -> list[CoT]:
+    """The CEP completion of each question as correct (D+), wrong (D-) or unread."""
+    cots = []
+    for question, completion in zip(questions, completions, strict=True):
+        if question.text not in completion.prompt:
+            raise KitError(
+                f"completion {completion.key[:12]} does not answer {question.id}: its prompt holds "
+                "another question. Pass the completions in the order of the questions"
+            )
+        read = read_answer(completion.text)
+        reached = "correct" if matches(read, question.answer) else "wrong"
+        role = "unread" if read is None else reached
+        cots.append(_cot(question.id, question.task, role, question.answer, completion))
+    return cots
+
+
+def rectified(wrong: Sequence[CoT], completions: Sequence[Completion]) -> list[CoT]:
+    """The AHP completion of each CoT of D-: rectified (D-+) if it reaches the gold answer."""
+    cots = []
+    for cot, completion in zip(wrong, completions, strict=True):
+        good = matches(read_answer(completion.text), cot.answer)
+        role = "rectified" if good else "rectified_dropped"
+        cots.append(_cot(cot.question_id, cot.task, role, cot.answer, completion))
+    return cots
+
+
+def corrupted(correct: Sequence[CoT], completions: Sequence[Completion]) -> list[CoT]:
+    """The CCP completion of each CoT of D+: corrupted (D+-) if it reaches another answer."""
+    cots = []
+    for cot, completion in zip(correct, completions, strict=True):
+        read = read_answer(completion.text)
+        good = read is not None and not matches(read, cot.answer)
+        role = "corrupted" if good else "corrupted_dropped"
+        cots.append(_cot(cot.question_id, cot.task, role, cot.answer, completion))
+    return cots
+
+
+def _cot(question_id: str, task: str, role: str, gold: str, completion: Completion) -> CoT:
+    return CoT(
+        id=f"{question_id}#{role}",
+        question_id=question_id,
+        task=task,
+        role=role,
+        text=completion.text.strip(),  # a model begins with a space or a line feed
+        answer=gold,
+        read=read_answer(completion.text),
+        completion=completion.key,
+    )
+
+
+# --- what comes of it -----------------------------------------------------------------------
+
+
+def with_role(cots: Iterable[CoT], role: str) -> list[CoT]:
+    """The CoTs of one role, in their order."""
+    return [cot for cot in cots if cot.role == role]
+
+
+def merge(cots: Iterable[CoT]) -> list[CoT]:
+    """D+merge: the correct and the rectified CoTs, for stage 1."""
+    return [cot for cot in cots if cot.role in ("correct", "rectified")]
+
+
+def pair(questions: Iterable[Question], cots: Iterable[CoT]) -> list[DualCoT]:
+    """Ddual, in the order of the questions: (D+, D+-) as "D+dual", (D-+, D-) as "D-dual"."""
+    roles = _by_question(cots)
+    duals = []
+    for question in questions:
+        found = roles.get(question.id, {})
+        if {"correct", "corrupted"} <= found.keys():
+            duals.append(_dual(question, "D+dual", found["correct"], found["corrupted"]))
+        if {"rectified", "wrong"} <= found.keys():
+            duals.append(_dual(question, "D-dual", found["rectified"], found["wrong"]))
+    return duals
+
+
+def _dual(question: Question, subset: str, correct: CoT, wrong: CoT) -> DualCoT:
+    return DualCoT(
+        id=f"{question.id}#{subset}",
+        question_id=question.id,
+        task=question.task,
+        subset=subset,
+        question=question.text,
+        correct=correct.text,
+        wrong=wrong.text,
+        correct_answer=correct.answer,
+        wrong_answer=wrong.read,
+        correct_completion=correct.completion,
+        wrong_completion=wrong.completion,
+    )
+
+
+def counts(
+    questions: Iterable[Question], cots: Iterable[CoT], duals: Iterable[DualCoT]
+) -> list[dict[str, str | int]]:
+    """How many rows each stage left, as (stage, task, n); zeros are shown."""
+    tallies = Counter(("asked", question.task) for question in questions)
+    tasks = [task for _, task in tallies]
+    tallies.update((cot.role, cot.task) for cot in cots)
+    tallies.update(("paired", dual.task) for dual in duals)
+    return [{"stage": s, "task": t, "n": tallies[s, t]} for t in tasks for s in STAGES]
+
+
+def preference_rows(duals: Iterable[DualCoT]) -> list[dict[str, str]]:
+    """Dual CoTs as a preference set in TRL's columns."""
+    return [
+        {"prompt": prompts.student(dual.question), "chosen": dual.correct, "rejected": dual.wrong}
+        for dual in duals
+    ]
+
+
+def _texts(questions: Iterable[Question]) -> dict[str, str]:
+    return {question.id: question.text for question in questions}
+
+
+def _by_question(cots: Iterable[CoT]) -> dict[str, dict[str, CoT]]:
+    """Question id -> role -> CoT."""
+    found: dict[str, dict[str, CoT]] = {}
+    for cot in cots:
+        found.setdefault(cot.question_id, {})[cot.role] = cot
+    return found
