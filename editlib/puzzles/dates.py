@@ -106,12 +106,14 @@ def settle(day: int, month: str, length: int) -> Date:
 
 
 def draw(rng: random.Random, size: int) -> Calendar:
-    """One or more events; from size 2 on a third of the shifts are in weeks."""
+    """One or more events; from size 2 on, one of the shifts may be in weeks."""
     events = rng.sample(EVENTS, SHIFTS[size])
-    units = [rng.choice(["days", "days", "weeks"]) if size > 1 else "days" for _ in events]
+    weekly = rng.randrange(2 * len(events)) if size > 1 else None
     shifts = tuple(
-        Shift(event, rng.randint(2, 20 if unit == "days" else 3), unit, rng.choice(WAYS))
-        for event, unit in zip(events, units)
+        Shift(event, rng.randint(2, 3), "weeks", rng.choice(WAYS))
+        if i == weekly
+        else Shift(event, rng.randint(2, 20), "days", rng.choice(WAYS))
+        for i, event in enumerate(events)
     )
     today = date_of(rng.randrange(365))
     last = day_of_year(today) + sum(map(days_ahead, shifts))
@@ -128,7 +130,7 @@ def ask(p: Calendar) -> str:
     marks = ["today", *(f"the {shift.event}" for shift in p.shifts)]
     told = [
         f"The {shift.event} is {shift.number} {shift.unit} {shift.way} {mark}."
-        for shift, mark in zip(p.shifts, marks)
+        for shift, mark in zip(p.shifts, marks[:-1], strict=True)
     ]
     question = f"Today is {show(p.today)}. {' '.join(told)} What is the date of {marks[-1]}?"
     return with_options(question, p.options)

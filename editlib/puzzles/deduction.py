@@ -66,7 +66,7 @@ def draw(rng: random.Random, size: int) -> Order:
     left = right = rng.randrange(size + 1)
     clues = []
     while right - left < size:
-        if rng.random() < 0.5 and left > 0 or right == size:
+        if (rng.random() < 0.5 and left > 0) or right == size:
             new, old, before = order[left - 1], order[left], True
             left -= 1
         else:

@@ -1,7 +1,7 @@
 """boolean_expressions and multistep_arithmetic: reduce an expression one operation at a time.
 
-An expression is a tuple of tokens. Operations are taken from the first innermost parentheses,
-there by rank, there from left to right.
+An expression is a tuple of tokens; one operation on plain values is a slice of it. Operations are
+taken from the first innermost parentheses, there by rank, there from left to right.
 """
 
 import random
@@ -13,7 +13,6 @@ from editlib.puzzles.family import Family
 from editlib.puzzles.reasoner import Reasoner
 
 Tokens = tuple[str, ...]
-Part = tuple[int, int]  # tokens[start:end] is one operation on plain values
 
 QUESTION = "What is the value of "
 OPENING = (
@@ -30,7 +29,7 @@ STEP = (
 RANKS = {"not": 0, "and": 1, "or": 2, "*": 0, "+": 1, "-": 1}
 
 
-def parts(tokens: Tokens) -> list[Part]:
+def parts(tokens: Tokens) -> list[slice]:
     """The operations on plain values in the first innermost group, the right one to take first."""
     end = tokens.index(")") if ")" in tokens else len(tokens)
     start = max((i + 1 for i in range(end) if tokens[i] == "("), default=0)
@@ -39,7 +38,7 @@ def parts(tokens: Tokens) -> list[Part]:
         if tokens[i] in RANKS and tokens[i + 1] not in RANKS:
             first = i if tokens[i] == "not" else i - 1
             found.append((RANKS[tokens[i]], first, i + 2))
-    return [(first, last) for _, first, last in sorted(found)]
+    return [slice(first, last) for _, first, last in sorted(found)]
 
 
 def operate(tokens: Tokens) -> str:
@@ -60,35 +59,40 @@ def operate(tokens: Tokens) -> str:
     raise ValueError(f"not an operation on plain values: {' '.join(tokens)}")
 
 
-def reduce(tokens: Tokens, part: Part, value: str) -> Tokens:
-    """The expression with one operation done; parentheses around a lone value go."""
-    start, end = part
-    if tokens[start - 1 : start] == ("(",) and tokens[end : end + 1] == (")",):
+def replaced(tokens: Tokens, part: slice, value: str) -> Tokens:
+    """The expression with a value for one operation; parentheses around a lone value go."""
+    start, end = part.start, part.stop
+    while tokens[start - 1 : start] == ("(",) and tokens[end : end + 1] == (")",):
         start, end = start - 1, end + 1
-    return tokens[:start] + (value,) + tokens[end:]
+    return (*tokens[:start], value, *tokens[end:])
 
 
-def operations(tokens: Tokens) -> Iterator[Tokens]:
-    """Each operation of the right path, as it is when its turn comes."""
+def path(tokens: Tokens) -> Iterator[Tokens]:
+    """The expression before and after each operation of the right path, its value at last."""
+    yield tokens
     while len(tokens) > 1:
-        start, end = parts(tokens)[0]
-        yield tokens[start:end]
-        tokens = reduce(tokens, (start, end), operate(tokens[start:end]))
+        part = parts(tokens)[0]
+        tokens = replaced(tokens, part, operate(tokens[part]))
+        yield tokens
 
 
 def value_of(tokens: Tokens) -> str:
     """The value of an expression."""
-    while len(tokens) > 1:
-        start, end = parts(tokens)[0]
-        tokens = reduce(tokens, (start, end), operate(tokens[start:end]))
-    return tokens[0]
+    *_, (value,) = path(tokens)
+    return value
 
 
-def out_of_turn(tokens: Tokens) -> list[Part]:
+def operations(tokens: Tokens) -> list[Tokens]:
+    """The operations of the right path, each as it is when its turn comes."""
+    *before, _ = path(tokens)
+    return [rest[parts(rest)[0]] for rest in before]
+
+
+def out_of_turn(tokens: Tokens) -> list[slice]:
     """Operations whose turn has not come and that change the value if taken now."""
     _, *later = parts(tokens)
     truth = value_of(tokens) if later else ""
-    taken = [(part, reduce(tokens, part, operate(tokens[slice(*part)]))) for part in later]
+    taken = [(part, replaced(tokens, part, operate(tokens[part]))) for part in later]
     return [part for part, rest in taken if value_of(rest) != truth]
 
 
@@ -97,20 +101,20 @@ def solve(tokens: Tokens, r: Reasoner) -> str:
     r.say(OPENING, expression=" ".join(tokens))
     r.aside()
     while len(tokens) > 1:
-        start, end = r.decide("knowledge", "part", parts(tokens)[0], out_of_turn(tokens))
-        part = tokens[start:end]
-        value = decide_value(part, r)
-        tokens = reduce(tokens, (start, end), value)
-        r.say(STEP, part=" ".join(part), value=value, rest=" ".join(tokens))
+        part = r.decide("knowledge", "part", parts(tokens)[0], out_of_turn(tokens))
+        operation = tokens[part]
+        value = decide_value(operation, r)
+        tokens = replaced(tokens, part, value)
+        r.say(STEP, part=" ".join(operation), value=value, rest=" ".join(tokens))
     return r.conclude(tokens[0])
 
 
-def decide_value(part: Tokens, r: Reasoner) -> str:
-    """The value of one operation: wrong inference, wrong operator, wrong calculation."""
-    right = operate(part)
+def decide_value(operation: Tokens, r: Reasoner) -> str:
+    """The value of one operation; slips are a wrong inference, operator or calculation."""
+    right = operate(operation)
     if right in ("True", "False"):
         return r.decide("logical", "value", right, ["True", "False"])
-    a, operator, b = part
+    a, operator, b = operation
     others = [operate((a, other, b)) for other in "+-*" if other != operator]
     value = r.decide("logical", "value", right, others)
     near = [str(int(right) + error) for error in (-2, -1, 1, 2, 10)]
@@ -148,7 +152,27 @@ def enclose(tokens: Tokens) -> Tokens:
 
 
 def draw_boolean(rng: random.Random, size: int) -> Tokens:
-    return build(rng, BOOLEAN, size + 1)
+    """An expression whose value hangs on at least half of its operations."""
+    while True:
+        tokens = build(rng, BOOLEAN, size + 1)
+        if 2 * len(pivots(tokens)) > size:
+            return tokens
+
+
+def pivots(tokens: Tokens) -> list[Tokens]:
+    """The operations of a logical expression whose wrong value makes the whole come out wrong.
+
+    >>> pivots(("True", "or", "False", "and", "True"))
+    [('True', 'or', 'False')]
+    """
+    *before, (truth,) = path(tokens)
+    found = []
+    for rest in before:
+        part = parts(rest)[0]
+        wrong = "False" if operate(rest[part]) == "True" else "True"
+        if value_of(replaced(rest, part, wrong)) != truth:
+            found.append(rest[part])
+    return found
 
 
 def draw_arithmetic(rng: random.Random, size: int) -> Tokens:
@@ -181,6 +205,8 @@ def well_formed(tokens: Tokens, grammar: Grammar) -> bool:
     """Whether the tokens shrink to one value, v, by the rules of the grammar."""
     roles = dict.fromkeys(grammar.leaves, "v") | dict.fromkeys(grammar.operators, "o")
     shape, longer = " ".join(roles.get(token, token) for token in tokens), ""
+    if "( v )" in shape:  # no operation to do there
+        return False
     rule = r"v o v|\( v \)" + ("|not v" if grammar.negation else "")
     while shape != longer:
         shape, longer = re.sub(rule, "v", shape), shape
@@ -198,7 +224,7 @@ def parse_arithmetic(text: str) -> Tokens | None:
 def boolean_fact(rng: random.Random) -> str:
     a, b = rng.choices(BOOLEAN.leaves, k=2)
     operation = rng.choice([("not", a), (a, "and", b), (a, "or", b)])
-    return f"{' '.join(operation)} is {operate(operation)}."
+    return f"The value of {' '.join(operation)} is {operate(operation)}."
 
 
 def arithmetic_fact(rng: random.Random) -> str:

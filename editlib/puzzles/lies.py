@@ -2,6 +2,7 @@
 
 import random
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from editlib.puzzles.family import Family
@@ -36,11 +37,13 @@ def draw(rng: random.Random, size: int) -> Web:
     return Web(tuple(names), tuple(rng.choices(CLAIMS, k=size + 1)))
 
 
+def statements(p: Web) -> Iterator[tuple[str, str, str]]:
+    """Who says what of whom, as (speaker, other, claim)."""
+    return zip(p.names[1:], p.names[:-1], p.claims[1:], strict=True)
+
+
 def ask(p: Web) -> str:
-    told = [
-        f"{speaker} says that {other} {claim}."
-        for speaker, other, claim in zip(p.names[1:], p.names, p.claims[1:])
-    ]
+    told = [f"{speaker} says that {other} {claim}." for speaker, other, claim in statements(p)]
     told = " ".join([f"{p.names[0]} {p.claims[0]}.", *told])
     return f"{told} Does {p.names[-1]} tell the truth?\nOptions:\n- Yes\n- No"
 
@@ -51,7 +54,7 @@ def parse(text: str) -> Web | None:
     told = re.findall(rf"(\w+) says that \w+ ({claim})\.", text)
     if not first or not told:
         return None
-    names, claims = zip(first.groups(), *told)
+    names, claims = zip(first.groups(), *told, strict=True)
     return Web(names, claims)
 
 
@@ -60,7 +63,7 @@ def solve(p: Web, r: Reasoner) -> str:
     fact = r.decide("knowledge", "claim", p.claims[0], CLAIMS)
     r.say(FIRST, name=p.names[0], claim=fact)
     r.aside()
-    for speaker, other, said in zip(p.names[1:], p.names, p.claims[1:]):
+    for speaker, other, said in statements(p):
         claim = r.decide("knowledge", "claim", said, CLAIMS)
         right = TRUE if claim == fact else FALSE
         verdict = r.decide("logical", "verdict", right, CLAIMS)

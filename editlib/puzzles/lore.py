@@ -117,8 +117,8 @@ def end_of(path: Path) -> str:
 
 
 def draw(rng: random.Random, size: int) -> Paths:
-    """`size` hops: on one path if they are easy (mostly), else on two."""
-    if size == 1 or size == 2 and rng.random() < 0.5:
+    """Two paths with `size` hops in all; size 1 has one path, size 2 that or a sum almost bare."""
+    if size == 1 or (size == 2 and rng.random() < 0.5):
         return (draw_path(rng, size),)
     hops = size if size > 2 else rng.randrange(2)
     first = rng.randint(0, hops)
@@ -172,9 +172,9 @@ def parse(text: str) -> Paths | None:
     two = re.fullmatch(r"How many towers do these two towns have together: (.+), and (.+)\?", text)
     found = one or two
     paths = tuple(map(read_phrase, found.groups())) if found else ()
-    if not paths or None in paths or two and any(end_of(path) not in TOWNS for path in paths):
+    if not paths or None in paths:
         return None
-    return paths
+    return paths if one or all(end_of(path) in TOWNS for path in paths) else None
 
 
 def solve(paths: Paths, r: Reasoner) -> str:

@@ -56,7 +56,7 @@ def plural(steps: int) -> str:
 
 def ask(p: Walk) -> str:
     walks = [f"Take {plural(steps)}." for steps in p.steps]
-    turned = [f"Turn {turn}. {walk}" for turn, walk in zip(p.turns, walks[1:])]
+    turned = [f"Turn {turn}. {walk}" for turn, walk in zip(p.turns, walks[1:], strict=True)]
     path = " ".join([walks[0], *turned])
     return f"You face {p.facing}. {path} How many steps along the grid lead back to the start?"
 

@@ -80,8 +80,8 @@ def draw(rng: random.Random, size: int) -> Day:
     for place in rng.sample(PLACES, size):
         hours = rng.randint(1, 4 if size < 4 else 2)
         now += hours
-        told = (hours, None) if rng.random() < 0.8 else (None, now)
-        activities.append(Activity(place, *told))
+        given = (hours, None) if rng.random() < 0.8 else (None, now)
+        activities.append(Activity(place, *given))
     closing = rng.randint(now + 3, 23)
     options = tuple(span(now + i, closing) for i in window(rng, 4))
     goal, name = rng.choice(GOALS), rng.choice(NAMES)
@@ -89,25 +89,27 @@ def draw(rng: random.Random, size: int) -> Day:
 
 
 def ask(p: Day) -> str:
-    stays = ", then ".join(f"at the {told(activity)}" for activity in p.activities)
-    question = (
-        f"{p.name} went to the {p.goal} today. {p.name} woke up at {clock(p.wake)} and was "
-        f"{stays}. The {p.goal} closed at {clock(p.closing)}. When could {p.name} be at the {p.goal}?"
-    )
-    return with_options(question, p.options)
+    stays = ", then ".join(stay(activity) for activity in p.activities)
+    told = [
+        f"{p.name} went to the {p.goal}.",
+        f"{p.name} woke up at {clock(p.wake)} and was {stays}.",
+        f"The {p.goal} closed at {clock(p.closing)}.",
+        f"When could {p.name} be there?",
+    ]
+    return with_options(" ".join(told), p.options)
 
 
-def told(activity: Activity) -> str:
+def stay(activity: Activity) -> str:
     if activity.until is None:
-        return f"{activity.place} for {count(activity.hours)}"
-    return f"{activity.place} until {clock(activity.until)}"
+        return f"at the {activity.place} for {count(activity.hours)}"
+    return f"at the {activity.place} until {clock(activity.until)}"
 
 
 def parse(text: str) -> Day | None:
     question, options = split_options(text)
     time = "|".join(HOURS)
     frame = re.match(
-        rf"(\w+) went to the (\w+) today\. \w+ woke up at ({time}) and was "
+        rf"(\w+) went to the (\w+)\. \w+ woke up at ({time}) and was "
         rf".*\. The \w+ closed at ({time})\.",
         question,
     )

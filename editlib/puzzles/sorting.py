@@ -8,12 +8,58 @@ from string import ascii_lowercase
 from editlib.puzzles.family import Family
 from editlib.puzzles.reasoner import Reasoner
 
-WORDS = """
-arrow bell cloud door eagle feather garden hill island jar kettle lamp mirror needle ocean paper
-queen river stone table umbrella valley window yard zebra anchor basket candle desert engine
-forest glass hammer iron jacket key ladder mountain night onion pepper quiet rope silver tower
-uncle village water yellow zero
-""".split()
+WORDS = (
+    "arrow",
+    "bell",
+    "cloud",
+    "door",
+    "eagle",
+    "feather",
+    "garden",
+    "hill",
+    "island",
+    "jar",
+    "kettle",
+    "lamp",
+    "mirror",
+    "needle",
+    "ocean",
+    "paper",
+    "queen",
+    "river",
+    "stone",
+    "table",
+    "umbrella",
+    "valley",
+    "window",
+    "yard",
+    "zebra",
+    "anchor",
+    "basket",
+    "candle",
+    "desert",
+    "engine",
+    "forest",
+    "glass",
+    "hammer",
+    "iron",
+    "jacket",
+    "key",
+    "ladder",
+    "mountain",
+    "night",
+    "onion",
+    "pepper",
+    "quiet",
+    "rope",
+    "silver",
+    "tower",
+    "uncle",
+    "village",
+    "water",
+    "yellow",
+    "zero",
+)
 QUESTION = "Sort these words in alphabetical order: "
 
 NUMBER = (

@@ -72,9 +72,9 @@ def draw(rng: random.Random, size: int) -> Shuffle:
 
 
 def ask(p: Shuffle) -> str:
-    has = listing([f"{name} has the {color} {p.thing}" for name, color in zip(p.names, p.held)])
-    pairs = [f"{p.names[i]} and {p.names[j]}" for i, j in p.swaps]
-    swaps = " ".join(f"Then {pair} swap." for pair in pairs)
+    pairs = zip(p.names, p.held, strict=True)
+    has = listing([f"{name} has the {color} {p.thing}" for name, color in pairs])
+    swaps = " ".join(f"Then {p.names[i]} and {p.names[j]} swap." for i, j in p.swaps)
     question = f"{has}. {swaps} Which {p.thing} does {p.names[p.asked]} have at the end?"
     return with_options(question, [f"{color} {p.thing}" for color in p.options])
 
@@ -102,7 +102,7 @@ def parse(text: str) -> Shuffle | None:
 
 def solve(p: Shuffle, r: Reasoner) -> str:
     """Tell what everyone holds after each swap."""
-    who = dict(zip("abc", p.names))
+    who = dict(zip("abc", p.names, strict=True))
     misread = [swapped(p.held, pair) for pair in PAIRS]
     held = r.decide("knowledge", "first second third", p.held, misread)
     r.say(START, **who, first=held[0], second=held[1], third=held[2])
