@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from editlib import puzzles
 from editlib.answers import read_answer
-from editlib.errors import KitError
+from editlib.errors import KitError, unknown
 
 _KEY_VERSION = 1  # raise when the meaning of a stored completion changes
 
@@ -135,6 +135,10 @@ class PuzzleTeacher:
     """
 
     def __init__(self, settings: PuzzleSettings) -> None:
+        kinds = {kind for family in puzzles.FAMILIES.values() for kind in family.kinds}
+        for kind in settings.error_rates:
+            if kind not in kinds:
+                raise KitError(unknown("kind of mistake", kind, sorted(kinds)))
         self.settings = settings
         self.name = f"puzzle-{_fingerprint(settings)}"
 
@@ -170,7 +174,8 @@ class PuzzleTeacher:
     def _slips(self, puzzle: puzzles.Puzzle, rng: random.Random) -> list[puzzles.Site]:
         """For each kind, at its rate, one of the places where the puzzle allows it."""
         places = _places(puzzle)
-        struck = [k for k, rate in self.settings.error_rates.items() if rng.random() < rate]
+        rates = sorted(self.settings.error_rates.items())
+        struck = [kind for kind, rate in rates if rng.random() < rate]
         return [rng.choice(places[kind]) for kind in struck if kind in places]
 
     def _mislead(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from editlib import prompts, puzzles
 from editlib.answers import read_answer
+from editlib.errors import KitError
 from editlib.prompts import Exemplar
 from editlib.teacher import (
     BrokenStore,
@@ -130,6 +131,19 @@ def test_the_name_tells_settings_apart():
     assert len(names) == 3 and PuzzleTeacher(SETTINGS).name in names
 
 
+def test_settings_in_another_order_are_the_same_teacher():
+    turned = replace(SETTINGS, error_rates=dict(reversed(RATES.items())))
+    first, second = PuzzleTeacher(SETTINGS), PuzzleTeacher(turned)
+    assert first.name == second.name
+    for question in QUESTIONS[::5]:
+        assert first.complete(cep(question)) == second.complete(cep(question))
+
+
+def test_an_unknown_kind_of_mistake_is_refused():
+    with pytest.raises(KitError, match="first: logical"):
+        PuzzleTeacher(replace(SETTINGS, error_rates={"logicl": 0.1}))
+
+
 def test_a_hint_mostly_mends_a_wrong_answer():
     always = PuzzleTeacher(replace(SETTINGS, error_rates=dict.fromkeys(RATES, 1.0)))
     wrong = [q for q in QUESTIONS if read_answer(always.complete(cep(q)).text) != q.answer]
@@ -172,7 +186,7 @@ def test_a_wrong_response_follows_the_right_one_to_another_answer():
         "Q: What is love?\nA: Let's think step by step.",
         "Q: What is love?\nRight Response: <script>\nWrong Response:",
         "Q: {{ 7 * 7 }}\nHint: The correct answer is \x00.\nA: Let's think step by step.",
-        "Q: " + "a" * 100_000 + "\nA: Let's think step by step.",
+        "Q: " + "a" * 2_000 + "\nA: Let's think step by step.",
     ],
 )
 def test_a_prompt_it_cannot_read_gets_a_reply_without_an_answer(prompt):
