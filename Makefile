@@ -1,0 +1,66 @@
+# make            lists the targets
+# make reproduce  runs the notebooks of a profile and writes results/<profile>/
+
+PYTHON  = python3#  what .venv is made with: 3.11 or later
+PROFILE = mini#     a name in editlib/profiles, or the path of a YAML file
+RESULTS =#          where to write; empty: results/
+SET     =#          settings to change: SET="training.krsl.lr=1e-4 teacher.seed=1"
+PARAMS  =#          notebook parameters to change: PARAMS="examples=3"
+ONLY    =#          notebooks to run: ONLY="03 05"
+FROM    =#          first notebook to run: FROM=04
+FORCE   =#          1: run notebooks that are unchanged too
+
+# Recipes read these from the environment: spaces and quotes in them need no care.
+export PROFILE RESULTS SET PARAMS
+
+VENV = .venv
+RUN  = $(VENV)/bin/python
+BUILT = $(VENV)/.installed
+WHERE = --profile "$$PROFILE" $(if $(SET),--set "$$SET") $(if $(RESULTS),--results "$$RESULTS")
+WHICH = $(if $(PARAMS),-p "$$PARAMS") $(if $(ONLY),--only $(ONLY)) $(if $(FROM),--from $(FROM)) \
+        $(if $(FORCE),--force)
+
+.DEFAULT_GOAL = help
+.PHONY: help setup reproduce lab report test lint base-student lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' Makefile
+	@awk -F ' *=#  *' '/^[A-Z]+ *=#|^[A-Z]+ *= [a-z0-9]+#/{print "  " $$0}' Makefile | sed 's/#/  /'
+
+setup: $(BUILT) ## make .venv from requirements.lock (2 to 5 min, about 2 GB)
+
+reproduce: $(BUILT) ## run the notebooks (mini: 12 min on 2 cores, no GPU, no key; seconds if unchanged)
+	@$(RUN) -m editlib.reproduce $(WHERE) $(WHICH)
+
+lab: $(BUILT) ## open the notebooks in JupyterLab (seconds)
+	@$(RUN) -m jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
+
+report: $(BUILT) ## rebuild report.html and the results table of README.md (seconds)
+	@$(RUN) -m editlib.report --readme $(WHERE)
+
+test: $(BUILT) ## run the tests (at most 8 min on 2 cores, offline)
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2
+
+lint: $(BUILT) ## check style, and that notebook sources hold no outputs (seconds)
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m nbstripout --verify $(wildcard notebooks/*.ipynb)
+
+base-student: $(BUILT) ## train the bundled base student anew (see its card for the recipe)
+	@$(RUN) -m editlib.base_student
+
+lock: ## write requirements.lock anew from pyproject.toml (3 min, network)
+	$(PYTHON) -m venv --clear build/lock
+	build/lock/bin/python -m pip install -q -e '.[dev]'
+	build/lock/bin/python -m pip freeze --exclude-editable | sed 's/+[a-z0-9]*$$//' > requirements.lock
+
+clean: ## delete the students and caches of a profile; tables, figures and notebooks stay (seconds)
+	rm -rf "$${RESULTS:-results}/$$(basename "$$PROFILE" .yaml)/artifacts"
+
+$(BUILT): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or later is needed: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install -q -r requirements.lock
+	$(RUN) -m pip install -q --no-deps -e .
+	@touch $@

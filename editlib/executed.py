@@ -1,0 +1,155 @@
+"""Run one notebook in a kernel of its own, and tidy the executed copy for git."""
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpecManager
+from nbclient.exceptions import DeadKernelError
+from nbformat import NotebookNode
+from papermill import PapermillExecutionError, execute_notebook
+
+from editlib.workspace import KIT
+
+HEARTBEAT = 0.5  # seconds between two looks at memory and clock
+BAR = re.compile(r"\d+%\||\d+(it|ex|rows)? \[\d\d:\d\d")  # a tqdm bar, with and without a total
+CELL_FILE = re.compile(r"\S*ipykernel_\d+/\d+\.py")  # the temporary name of a cell in a warning
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+logging.getLogger("papermill").setLevel(logging.ERROR)  # the driver checks parameters itself
+
+
+class NotebookFailed(RuntimeError):
+    """A cell raised, or the kernel died; the message says where and what to do."""
+
+
+class OwnKernel(AsyncKernelManager):
+    """Starts the kernel with the Python that runs now, whatever kernels the user has installed."""
+
+    def __init__(self, **options):
+        specs = KernelSpecManager(kernel_dirs=[])
+        super().__init__(kernel_spec_manager=specs, **options)
+
+
+class Clock:
+    """Seconds of each code cell and peak memory of all processes, taken while a notebook runs."""
+
+    def __init__(self, tick: Callable[["Clock"], None]):
+        self.cells: list[float] = []  # seconds of the cells that are done
+        self.peak = 0  # bytes, resident, driver and kernel and what they started
+        self.last = time.monotonic()
+        self._tick = tick
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+
+    def __enter__(self) -> "Clock":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def running(self) -> float:
+        """Seconds since the last code cell was done."""
+        return time.monotonic() - self.last
+
+    def executed(self, **_) -> None:
+        """Called by nbclient after each code cell."""
+        self.cells.append(self.running())
+        self.last = time.monotonic()
+
+    def _beat(self) -> None:
+        while not self._stopped.wait(HEARTBEAT):
+            self.peak = max(self.peak, _resident(psutil.Process()))
+            self._tick(self)
+
+
+def execute(source: Path, partial: Path, parameters: dict, clock: Clock) -> NotebookNode:
+    """Run a notebook from its own folder; every executed cell is saved in partial at once.
+
+    Raises NotebookFailed when a cell raises or the kernel dies.
+    """
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return execute_notebook(
+            _literal(source),
+            _literal(partial),
+            parameters,
+            kernel_name="python3",
+            language="python",
+            progress_bar=False,
+            cwd=source.parent,
+            kernel_manager_class=OwnKernel,
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],  # not a warning a notebook
+            on_cell_executed=clock.executed,
+        )
+    except PapermillExecutionError as error:
+        cause = f"cell [{error.exec_count}], {error.ename}: {error.evalue}"
+        raise NotebookFailed(_advice(source, cause, partial)) from error
+    except DeadKernelError as error:
+        cause = f"cell [{len(clock.cells) + 1}], the kernel died (out of memory, or killed)"
+        raise NotebookFailed(_advice(source, cause, partial)) from error
+
+
+def tidy(notebook: NotebookNode) -> NotebookNode:
+    """Drop what would differ in the next run of the same notebook: times, bars, paths, random ids.
+
+    Changes the notebook that it is given, and returns it.
+    """
+    notebook.metadata.pop("papermill", None)
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.id = "injected-parameters"
+        if cell.cell_type == "code":
+            cell.outputs = [_without_paths(output) for output in cell.outputs if _is_kept(output)]
+    return notebook
+
+
+def _is_kept(output: NotebookNode) -> bool:
+    if output.output_type == "stream" and output.name == "stderr":
+        parts = re.split(r"[\r\n]", output.text)
+        output.text = "\n".join(part for part in parts if not BAR.search(part)).strip("\n")
+        return bool(output.text)
+    return WIDGET not in output.get("data", {})
+
+
+def _without_paths(value):
+    if isinstance(value, dict):
+        return NotebookNode({key: _without_paths(part) for key, part in value.items()})
+    if isinstance(value, list):
+        return [_without_paths(part) for part in value]
+    if isinstance(value, str):
+        return CELL_FILE.sub("<cell>", value.replace(str(KIT.parent), "."))
+    return value
+
+
+def _literal(path: Path) -> str:
+    """papermill formats paths: a brace in one has to be doubled."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
+def _advice(source: Path, cause: str, partial: Path) -> str:
+    return (
+        f"{source.stem} stopped at {cause}\n"
+        f"What ran so far: {partial}\n"
+        "Mend the cause and run the same command again: it continues with this notebook."
+    )
+
+
+def _resident(process: psutil.Process) -> int:
+    total = 0
+    for each in (process, *process.children(recursive=True)):
+        try:
+            total += each.memory_info().rss
+        except psutil.NoSuchProcess:
+            continue
+    return total

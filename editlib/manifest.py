@@ -1,0 +1,100 @@
+"""What a run was made with: versions, commit, hardware, settings, data."""
+
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+import pandas as pd
+import psutil
+
+import editlib
+from editlib.workspace import KIT, Workspace, digest
+
+PACKAGES = (
+    *("torch", "transformers", "tokenizers", "peft", "accelerate", "numpy", "Levenshtein"),
+    *("pandas", "scipy", "statsmodels", "matplotlib", "seaborn", "papermill"),
+)
+
+
+def describe(ws: Workspace, overrides: Sequence[str]) -> dict:
+    """Everything about a run but its notebooks: plain values, no path and no name of a user."""
+    return {
+        "kit": editlib.__version__,
+        "commit": commit(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "hardware": hardware(),
+        "profile": ws.name,
+        "overrides": list(overrides),
+        "seeds": ws.profile.training.seeds if ws.profile.training else [],
+        "settings": ws.profile.model_dump(mode="json"),
+    }
+
+
+def commit() -> dict | None:
+    """The kit's git commit, and whether files other than results differ from it."""
+    if not (KIT.parent / ".git").exists():
+        return None
+    head = _output("git", "-C", str(KIT.parent), "rev-parse", "HEAD")
+    changes = _output("git", "-C", str(KIT.parent), "status", "--porcelain", "--", ":!results")
+    return {"id": head, "changed": bool(changes)} if head else None
+
+
+def hardware() -> dict:
+    """Processor, memory and graphics card; None for what this machine does not tell."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+        "gpu": _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader"),
+    }
+
+
+def data_fingerprint() -> str | None:
+    """Fingerprint of the local mirror in EDITLIB_DATA_DIR: its checksums, or its files' sizes."""
+    folder = os.environ.get("EDITLIB_DATA_DIR")
+    if not folder or not Path(folder).is_dir():
+        return None
+    sums = Path(folder, "SHA256SUMS")
+    if sums.exists():
+        return digest(sums)
+    files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    return digest([[str(path.relative_to(folder)), path.stat().st_size] for path in files])
+
+
+def teacher_usage(ws: Workspace) -> dict[str, int] | None:
+    """Totals of the number columns of tables/teacher_usage.csv; None where no such table is."""
+    path = ws.folder / "tables" / "teacher_usage.csv"
+    if not path.exists():
+        return None
+    return {name: int(total) for name, total in pd.read_csv(path).sum(numeric_only=True).items()}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu_model() -> str | None:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        return platform.processor() or None
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.machine()
+
+
+def _output(*command: str) -> str | None:
+    """What a command prints; None if it is not installed, fails or prints nothing."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None

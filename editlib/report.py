@@ -1,0 +1,113 @@
+"""One page about a run, results/<profile>/report.html, and the results table of the README.
+
+``python -m editlib.report --profile mini`` rebuilds the page; with ``--readme`` also the table.
+"""
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from editlib import options
+from editlib.errors import KitError
+from editlib.records import atomic_write
+from editlib.workspace import KIT, RESULTS, Workspace, open_workspace
+
+README = KIT.parent / "README.md"
+SUMMARY = RESULTS / "mini" / "tables" / "accuracy_summary.csv"
+START, END = "<!-- results:start -->", "<!-- results:end -->"
+ROWS = 12  # of each table shown on the page
+
+
+class NoResults(KitError):
+    """There is nothing to report on."""
+
+
+def build(ws: Workspace) -> Path:
+    """Write report.html from manifest.json and the files that it lists; return its path."""
+    try:
+        manifest = json.loads((ws.folder / "manifest.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError) as error:
+        raise NoResults(f"{ws.folder} holds no run: make reproduce PROFILE={ws.name}") from error
+    outputs = sorted({path for run in manifest["notebooks"].values() for path in run["outputs"]})
+    present = [path for path in outputs if (ws.folder / path).exists()]
+    templates = Environment(
+        loader=PackageLoader("editlib"), autoescape=True, undefined=StrictUndefined
+    )
+    page = templates.get_template("report.html.j2").render(
+        manifest,
+        figures=[path for path in present if path.endswith(".svg")],
+        tables=[_head(ws, path) for path in present if path.endswith(".csv")],
+    )
+    path = ws.folder / "report.html"
+    atomic_write(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
+    return path
+
+
+def _head(ws: Workspace, path: str) -> dict:
+    with (ws.folder / path).open(encoding="utf-8", newline="") as file:
+        columns, *rows = list(csv.reader(file)) or [[]]
+    return {"path": path, "columns": columns, "rows": rows[:ROWS], "left": len(rows[ROWS:])}
+
+
+def results_block(summary: pd.DataFrame) -> str:
+    """Accuracy in percent, methods down and splits across, as a table in Markdown.
+
+    summary: split, method, seeds, accuracy, low, high (0 to 1); low and high may be missing.
+    """
+    splits = list(dict.fromkeys(summary["split"]))
+    cells = {(row.method, row.split): _percent(row) for row in summary.itertuples()}
+    rows = [["method", *splits], ["---", *["---:"] * len(splits)]]
+    for method in dict.fromkeys(summary["method"]):
+        rows.append([method, *(cells.get((method, split), "") for split in splits)])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _percent(row) -> str:
+    if pd.isna(row.low):
+        return f"{100 * row.accuracy:.1f}"
+    return f"{100 * row.accuracy:.1f} ({100 * row.low:.1f} to {100 * row.high:.1f})"
+
+
+def split_readme(text: str) -> tuple[str, str, str]:
+    """What stands before, between and after the two marks of the README."""
+    before, start, rest = text.partition(START)
+    block, end, after = rest.partition(END)
+    if not (start and end):
+        raise KitError(f"{README.name} needs the lines {START} and {END} around the results table")
+    return before, block.strip("\n"), after
+
+
+def write_readme() -> None:
+    """Put the accuracies of results/mini into the README."""
+    if not SUMMARY.exists():
+        raise NoResults(f"{SUMMARY} is missing: make reproduce")
+    before, _, after = split_readme(README.read_text(encoding="utf-8"))
+    text = f"{before}{START}\n{results_block(pd.read_csv(SUMMARY))}\n{END}{after}"
+    atomic_write(README, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """0: written; 2: there is nothing to report on, or a profile is unknown."""
+    parser = argparse.ArgumentParser(prog="editlib.report", description="Rebuild report.html.")
+    options.add(parser)
+    parser.add_argument("--readme", action="store_true", help="and the table in README.md")
+    arguments = parser.parse_args(argv)
+    try:
+        overrides = options.split_assignments(arguments.set)
+        print(build(open_workspace(arguments.profile, overrides, arguments.results)))
+        if arguments.readme:
+            write_readme()
+    except KitError as error:
+        options.complain(error)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,351 @@
+"""Run the notebooks of a profile: ``python -m editlib.reproduce --profile mini``.
+
+Each notebook runs in a process of its own, through papermill, with the profile and its overrides
+as parameters. The executed copy goes to results/<profile>/notebooks/ once it is whole. A notebook
+is not run again as long as its source, its parameters, the settings, the library, the data, what
+earlier notebooks made and what it wrote itself are unchanged.
+"""
+
+import argparse
+import ast
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import nbformat
+import yaml
+from tqdm import tqdm
+
+from editlib import executed, manifest, options, report
+from editlib.errors import KitError, unknown
+from editlib.records import atomic_write
+from editlib.workspace import KIT, STAGES, MissingInput, Workspace, digest, open_workspace
+
+NOTEBOOKS = KIT.parent / "notebooks"
+OWN = ("profile", "overrides", "results")  # parameters that the driver sets
+
+
+class BadNotebook(KitError):
+    """A notebook is missing, cannot be read, or does not take a parameter."""
+
+
+def reproduce(
+    ws: Workspace,
+    chosen: Sequence[str],
+    parameters: dict[str, dict],
+    overrides: Sequence[str] = (),
+    force: bool = False,
+) -> None:
+    """Bring the chosen notebooks up to date, in the profile's order, then manifest and report.
+
+    parameters: those of each notebook of the profile, by its name.
+    Raises NotebookFailed at the first cell that raises; what came before is kept.
+    """
+    header = manifest.describe(ws, overrides)
+    entries, names = {}, ws.profile.notebooks
+    progress = Progress(chosen, _last_seconds(ws))
+    for name in names:
+        key = _key(ws, name, parameters[name])
+        entry = _read_entry(ws, name)
+        fresh = _is_unchanged(ws, name, entry, key)
+        label = f"[{names.index(name) + 1}/{len(names)}] {name}"
+        if name in chosen and (force or not fresh):
+            entry = _run(ws, name, parameters[name], key, progress)
+            fresh = True
+            progress.say(f"{label}  {_duration(entry['seconds'])}")
+        elif name in chosen:
+            progress.skip(name)
+            progress.say(f"{label}  unchanged")
+        if fresh:
+            entries[name] = entry
+            _write_manifest(ws, header, entries)
+    progress.close()
+    report.build(ws)
+
+
+class Progress:
+    """One bar over the code cells of the run, paced by how long each took in the last run."""
+
+    def __init__(self, names: Sequence[str], last: dict[str, list[float]]):
+        self.expected = {name: _expected(name, last.get(name, [])) for name in names}
+        self.done = 0.0  # expected seconds of the notebooks that are through
+        self.bar = tqdm(
+            total=sum(map(sum, self.expected.values())),
+            bar_format="{desc} {percentage:3.0f}%|{bar:30}| {elapsed}, about {remaining} left",
+            disable=None,  # no bar where the output is no terminal
+            leave=False,
+        )
+
+    def clock(self, name: str) -> executed.Clock:
+        """A clock for one notebook that moves the bar as its cells are done."""
+        self.bar.set_description_str(name)
+        return executed.Clock(lambda clock: self._show(name, clock))
+
+    def skip(self, name: str) -> None:
+        self.bar.total -= sum(self.expected[name])
+
+    def finish(self, name: str) -> None:
+        self.done += sum(self.expected[name])
+
+    def say(self, line: str) -> None:
+        self.bar.write(line)
+
+    def close(self) -> None:
+        self.bar.close()
+
+    def _show(self, name: str, clock: executed.Clock) -> None:
+        before, now = self.expected[name], len(clock.cells)
+        running = min(
+            clock.running(), sum(before[now : now + 1])
+        )  # a late cell holds the bar still
+        self.bar.n = self.done + sum(before[:now]) + running
+        self.bar.refresh()
+
+
+def _run(ws: Workspace, name: str, parameters: dict, key: str, progress: Progress) -> dict:
+    """Run one notebook, keep its executed copy, and return and store its entry of the manifest."""
+    source, target = NOTEBOOKS / f"{name}.ipynb", ws.folder / "notebooks" / f"{name}.ipynb"
+    partial = ws.artifacts / "partial" / source.name
+    before = _written(ws)
+    with progress.clock(name) as clock:
+        notebook = executed.tidy(executed.execute(source, partial, parameters, clock))
+    progress.finish(name)
+    atomic_write(target, lambda temporary: nbformat.write(notebook, temporary))
+    partial.unlink()
+    new = [path for path, state in _written(ws).items() if before.get(path) != state]
+    entry = {
+        "key": key,
+        "parameters": parameters,
+        "seconds": round(sum(clock.cells), 1),
+        "cell_seconds": [round(seconds, 1) for seconds in clock.cells],
+        "peak_memory_mb": round(clock.peak / 2**20),
+        "outputs": {path: _hash(ws, path) for path in [*new, f"notebooks/{source.name}"]},
+        "stages": _stages(ws, [name]),
+    }
+    _write_json(_entry_path(ws, name), entry)
+    return entry
+
+
+def _key(ws: Workspace, name: str, parameters: dict) -> str:
+    """Fingerprint of all that a notebook depends on, the work of earlier notebooks included."""
+    earlier = ws.profile.notebooks[: ws.profile.notebooks.index(name)]
+    tables = [
+        path
+        for each in earlier
+        for path in (_read_entry(ws, each) or {"outputs": ()})["outputs"]
+        if path.startswith("tables/")
+    ]
+    return digest(
+        NOTEBOOKS / f"{name}.ipynb",
+        parameters,
+        ws.profile.model_dump(mode="json"),
+        KIT,
+        manifest.data_fingerprint() if ws.profile.benchmark.name != "puzzles" else None,
+        _stages(ws, earlier),
+        {path: _hash(ws, path) for path in tables},
+    )
+
+
+def _is_unchanged(ws: Workspace, name: str, entry: dict | None, key: str) -> bool:
+    return (
+        entry is not None
+        and entry["key"] == key
+        and entry["stages"] == _stages(ws, [name])
+        and all(_hash(ws, path) == expected for path, expected in entry["outputs"].items())
+    )
+
+
+def _stages(ws: Workspace, makers: Sequence[str]) -> dict[str, str | None]:
+    """Fingerprint of what lies on disk for each stage of these notebooks; None: not usable."""
+    return {stage: _stage(ws, stage) for stage, (maker, _) in STAGES.items() if maker in makers}
+
+
+def _stage(ws: Workspace, stage: str) -> str | None:
+    try:
+        return digest(ws.outputs(stage))
+    except MissingInput:
+        return None
+
+
+def _written(ws: Workspace) -> dict[str, tuple[int, int]]:
+    """The tables and figures on disk, with what changes when one is written again."""
+    files = [path for kind in ("tables", "figures") for path in (ws.folder / kind).glob("[!.]*")]
+    states = {path: path.stat() for path in sorted(files)}
+    return {
+        str(path.relative_to(ws.folder)): (state.st_mtime_ns, state.st_ino)
+        for path, state in states.items()
+    }
+
+
+def _hash(ws: Workspace, path: str) -> str | None:
+    return digest(ws.folder / path) if (ws.folder / path).exists() else None
+
+
+# An entry lies with the artifacts, out of git: in a fresh clone, whose results are those of another
+# machine, no notebook counts as run.
+def _entry_path(ws: Workspace, name: str) -> Path:
+    return ws.artifacts / "runs" / f"{name}.json"
+
+
+def _read_entry(ws: Workspace, name: str) -> dict | None:
+    return _read_json(_entry_path(ws, name))
+
+
+def _last_seconds(ws: Workspace) -> dict[str, list[float]]:
+    entries = (_read_json(ws.folder / "manifest.json") or {}).get("notebooks", {})
+    return {name: entry["cell_seconds"] for name, entry in entries.items()}
+
+
+def _expected(name: str, last: list[float]) -> list[float]:
+    """Seconds of each code cell in the last run; a second each where the notebook has changed."""
+    cells = [cell for cell in _read_notebook(name).cells if cell.cell_type == "code"]
+    return last if len(last) == len(cells) + 1 else [1.0] * (len(cells) + 1)  # 1: the parameters
+
+
+def _write_manifest(ws: Workspace, header: dict, entries: dict[str, dict]) -> None:
+    """Write manifest.json, unless the one on disk tells of these very runs."""
+    path = ws.folder / "manifest.json"
+    if (_read_json(path) or {}).get("notebooks") != entries:
+        usage = {"teacher_usage": manifest.teacher_usage(ws)}
+        _write_json(path, header | usage | {"notebooks": entries})
+
+
+def _read_json(path: Path) -> dict | None:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _write_json(path: Path, value: dict) -> None:
+    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    atomic_write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _read_notebook(name: str) -> nbformat.NotebookNode:
+    path = NOTEBOOKS / f"{name}.ipynb"
+    try:
+        return nbformat.read(path, as_version=4)
+    except FileNotFoundError as error:
+        valid = [each.stem for each in sorted(NOTEBOOKS.glob("*.ipynb"))]
+        raise BadNotebook(f"{unknown('notebook', name, valid)} (in {NOTEBOOKS})") from error
+    except nbformat.reader.NotJSONError as error:
+        raise BadNotebook(f"{path} is not a notebook: it is not JSON") from error
+
+
+def choose(names: Sequence[str], only: Sequence[str] = (), start: str | None = None) -> list[str]:
+    """Those of a profile's notebooks that were asked for, by full name or number ("03")."""
+    if only:
+        asked = {_find(each, names) for each in only}
+        return [name for name in names if name in asked]
+    return list(names[names.index(_find(start, names)) :] if start else names)
+
+
+def _find(asked: str, names: Sequence[str]) -> str:
+    for name in names:
+        if asked in (name, name.partition("_")[0]):
+            return name
+    raise BadNotebook(unknown("notebook", asked, names))
+
+
+def bind(names: Sequence[str], own: dict, given: dict) -> dict[str, dict]:
+    """The parameters of each notebook: the driver's own, and those given that it declares.
+
+    Raises BadNotebook if a notebook does not declare one of own, or none declares a given one.
+    """
+    declared = {name: _declared(name) for name in names}
+    for name, known in declared.items():
+        for parameter in own.keys() - known:
+            raise BadNotebook(f"{name}: its parameters cell does not set {parameter!r}")
+    settable = sorted(set().union(*declared.values()) - set(OWN))
+    for parameter in given:
+        if parameter in OWN:
+            raise BadNotebook(f"parameter {parameter!r} is set by --profile, --set and --results")
+        if parameter not in settable:
+            raise BadNotebook(unknown("notebook parameter", parameter, settable))
+    return {
+        name: own | {key: value for key, value in given.items() if key in known}
+        for name, known in declared.items()
+    }
+
+
+def _declared(name: str) -> set[str]:
+    """The names that the cell tagged "parameters" assigns."""
+    for cell in _read_notebook(name).cells:
+        if "parameters" in cell.metadata.get("tags", []):
+            statements = ast.parse(cell.source).body
+            targets = [each.targets for each in statements if isinstance(each, ast.Assign)]
+            return {node.id for group in targets for node in group if isinstance(node, ast.Name)}
+    raise BadNotebook(f"{NOTEBOOKS / name}.ipynb has no cell tagged 'parameters'")
+
+
+def _given(assignments: Sequence[str]) -> dict:
+    values = {}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise BadNotebook(f"notebook parameter {assignment!r}: expected name=value")
+        try:
+            values[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise BadNotebook(f"notebook parameter {assignment!r}: not a YAML value") from error
+    return values
+
+
+def _from_notebooks(path: Path) -> str:
+    """A path as the notebooks see it: relative, so that their executed copies name no user."""
+    return os.path.relpath(path.resolve(), NOTEBOOKS)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="editlib.reproduce", description="Run the notebooks.")
+    options.add(parser)
+    parser.add_argument(
+        "-p", action="append", default=[], metavar="NAME=VALUE", help="change notebook parameters"
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--only", nargs="+", default=[], metavar="NOTEBOOK")
+    which.add_argument("--from", dest="start", metavar="NOTEBOOK")
+    parser.add_argument("--force", action="store_true", help="run unchanged notebooks too")
+    return parser
+
+
+def _prepare_and_run(arguments: argparse.Namespace) -> None:
+    overrides = options.split_assignments(arguments.set)
+    ws = open_workspace(arguments.profile, overrides, arguments.results)
+    chosen = choose(ws.profile.notebooks, arguments.only, arguments.start)
+    own = {"profile": arguments.profile, "overrides": overrides}
+    if arguments.profile.endswith((".yaml", ".yml")):
+        own["profile"] = _from_notebooks(Path(arguments.profile))
+    if arguments.results:
+        own["results"] = _from_notebooks(arguments.results)
+    parameters = bind(ws.profile.notebooks, own, _given(options.split_assignments(arguments.p)))
+    reproduce(ws, chosen, parameters, overrides, arguments.force)
+    print(f"{ws.folder / 'report.html'} shows the results")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """0: all is up to date; 1: a cell raised; 2: bad input, nothing was run; 130: interrupted."""
+    try:
+        _prepare_and_run(_parser().parse_args(argv))
+    except executed.NotebookFailed as error:
+        options.complain(error)
+        return 1
+    except KitError as error:
+        options.complain(error)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to continue", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,233 @@
+"""The driver, on notebooks and a profile made in the test."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from editlib import executed, report, reproduce
+from editlib.workspace import KIT, open_workspace
+
+PROFILE = """\
+notebooks: [00_first, 01_second]
+benchmark: {name: puzzles}
+teacher: {kind: recorded}
+keysteps: {unit: words, ties: library}
+"""
+PARAMETERS = 'profile = "tiny"\noverrides = []\nresults = None\nexamples = 2  # a=b, how many\n'
+OPEN = (
+    "from editlib.workspace import open_workspace\nws = open_workspace(profile, overrides, results)"
+)
+SAVE = "import pandas as pd\nws.save_table(pd.DataFrame({'n': range(examples)}), 'first')"
+
+
+def write_notebook(path: Path, *cells: str) -> None:
+    notebook = new_notebook(
+        cells=[
+            new_markdown_cell("# A notebook"),
+            new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}),
+            *map(new_code_cell, cells),
+        ],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+    )
+    nbformat.write(notebook, path)
+
+
+@pytest.fixture
+def kit(tmp_path, monkeypatch):
+    """A folder with two notebooks and a profile, where the driver looks for them."""
+    notebooks = tmp_path / "notebooks"
+    notebooks.mkdir()
+    write_notebook(notebooks / "00_first.ipynb", OPEN, SAVE)
+    write_notebook(notebooks / "01_second.ipynb", OPEN, "len(ws.load_table('first'))")
+    (tmp_path / "tiny.yaml").write_text(PROFILE)
+    monkeypatch.setattr(reproduce, "NOTEBOOKS", notebooks)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def drive(*options: str) -> int:
+    return reproduce.main(["--profile", "tiny.yaml", "--results", "out {1}", *options])
+
+
+def lines(capsys) -> dict[str, str]:
+    """What the driver said of each notebook."""
+    said = [line.split(maxsplit=2) for line in capsys.readouterr().out.splitlines()]
+    return {words[1]: words[2] for words in said if words[0].startswith("[")}
+
+
+def manifest(kit: Path) -> dict:
+    return json.loads((kit / "out {1}" / "tiny" / "manifest.json").read_text())
+
+
+def test_a_run_leaves_notebooks_tables_manifest_and_report(kit):
+    assert drive("-p", "examples=3") == 0
+    out = kit / "out {1}" / "tiny"
+    assert len(pd.read_csv(out / "tables" / "first.csv")) == 3
+    entry = manifest(kit)["notebooks"]["00_first"]
+    assert set(entry["outputs"]) == {"tables/first.csv", "notebooks/00_first.ipynb"}
+    assert len(entry["cell_seconds"]) == 4 and entry["peak_memory_mb"] > 10
+    assert manifest(kit)["settings"]["keysteps"] == {"unit": "words", "ties": "library"}
+    assert "00_first" in (out / "report.html").read_text()
+    assert not list((out / "artifacts" / "partial").iterdir())
+
+
+def test_what_goes_into_git_names_no_folder_and_no_time(kit):
+    executed_copy = kit / "out {1}" / "tiny" / "notebooks" / "00_first.ipynb"
+    drive()
+    first = executed_copy.read_text()
+    drive("--force", "--only", "00")
+    assert executed_copy.read_text() == first
+    assert r"results = \"../out {1}\"" in first
+    for text in (first, json.dumps(manifest(kit))):
+        assert str(kit) not in text and str(KIT.parent) not in text
+
+
+def test_bars_and_widgets_leave_the_executed_copy_and_warnings_stay():
+    bar = " 50%|#####     | 1/2 [00:01<00:01]"
+    warning = "/tmp/ipykernel_12/34.py:1: UserWarning: few rows"
+    outputs = [
+        new_output("stream", name="stderr", text=f"\r{bar}\r{bar}\n"),
+        new_output("stream", name="stderr", text=f"\r{bar}\n{warning}\n"),
+        new_output("display_data", {"application/vnd.jupyter.widget-view+json": {}}),
+        new_output("stream", name="stdout", text=f"read {KIT.parent}/results"),
+    ]
+    cell = executed.tidy(new_notebook(cells=[new_code_cell("1", outputs=outputs)])).cells[0]
+    assert [o.text for o in cell.outputs] == ["<cell>:1: UserWarning: few rows", "read ./results"]
+
+
+def test_nothing_is_run_twice(kit, capsys):
+    drive()
+    before = manifest(kit)
+    capsys.readouterr()
+    drive()
+    assert lines(capsys) == {"00_first": "unchanged", "01_second": "unchanged"}
+    assert manifest(kit) == before
+
+
+def test_what_depends_on_a_change_is_run_again(kit, capsys):
+    drive()
+    (kit / "out {1}" / "tiny" / "tables" / "first.csv").write_text("n\n")  # a result edited by hand
+    capsys.readouterr()
+    drive()
+    said = lines(capsys)
+    assert said["00_first"] != "unchanged" and said["01_second"] == "unchanged"
+    drive("-p", "examples=5")
+    assert "unchanged" not in lines(capsys).values()
+    drive("-p", "examples=5", "--set", "keysteps.ties=authors", "--only", "01")
+    assert list(lines(capsys)) == ["01_second"]
+    assert list(manifest(kit)["notebooks"]) == ["01_second"]  # 00 is of other settings
+    write_notebook(kit / "notebooks" / "01_second.ipynb", OPEN)
+    drive("-p", "examples=5", "--set", "keysteps.ties=authors", "--from", "00")
+    assert "unchanged" not in lines(capsys).values()
+
+
+def test_a_fresh_clone_runs_although_results_are_in_git(kit, capsys):
+    drive()
+    out = kit / "out {1}" / "tiny"
+    for path in sorted((out / "artifacts").rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    capsys.readouterr()
+    drive()
+    assert "unchanged" not in lines(capsys).values()
+
+
+def test_a_failed_cell_is_named_and_the_next_run_continues_there(kit, capsys):
+    write_notebook(kit / "notebooks" / "01_second.ipynb", OPEN, "1 / 0")
+    assert drive() == 1
+    said = capsys.readouterr().err
+    assert "01_second stopped at cell [4], ZeroDivisionError: division by zero" in said
+    assert "Traceback" not in said
+    partial = kit / "out {1}" / "tiny" / "artifacts" / "partial" / "01_second.ipynb"
+    assert str(partial) in said and partial.exists()
+    assert list(manifest(kit)["notebooks"]) == ["00_first"]
+    write_notebook(kit / "notebooks" / "01_second.ipynb", OPEN, "1 / 1")
+    assert drive() == 0
+    assert lines(capsys)["00_first"] == "unchanged"
+
+
+def test_a_kernel_that_dies_is_a_failed_cell(kit, capsys):
+    write_notebook(kit / "notebooks" / "00_first.ipynb", "import os\nos._exit(9)")
+    assert drive() == 1
+    assert "00_first stopped at cell [3], the kernel died" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--profile", "minni"], "unknown profile 'minni'; valid, nearest first: mini"),
+        (["--set", "keysteps.tie=x"], "unknown setting 'tie'; valid, nearest first: ties"),
+        (["--set", "keysteps.ties=x"], "keysteps.ties"),
+        (["-p", "exampels=1"], "unknown notebook parameter 'exampels'; valid, nearest first: exam"),
+        (["-p", "examples"], "expected name=value"),
+        (["-p", "results=x"], "set by --profile, --set and --results"),
+        (["--only", "04"], "unknown notebook '04'; valid, nearest first: 0"),
+        (["--from", "second"], "valid, nearest first: 01_second"),
+        (
+            ["--set", "notebooks=[00_fist]"],
+            "unknown notebook '00_fist'; valid, nearest first: 00_f",
+        ),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_run(kit, capsys, options, message):
+    assert drive(*options) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
+    assert not (kit / "out {1}").exists()
+
+
+def test_a_notebook_that_cannot_be_told_its_profile_is_refused(kit, capsys):
+    nbformat.write(new_notebook(cells=[new_code_cell("1")]), kit / "notebooks" / "01_second.ipynb")
+    assert drive() == 2
+    assert "no cell tagged 'parameters'" in capsys.readouterr().err
+    (kit / "notebooks" / "01_second.ipynb").write_text("{")
+    assert drive() == 2
+    assert "not JSON" in capsys.readouterr().err
+
+
+def test_a_killed_run_continues(kit, capsys):
+    marker = kit / "running"
+    slow = f"from pathlib import Path\nPath({str(marker)!r}).touch()\nimport time; time.sleep(30)"
+    quick = kit / "notebooks" / "01_second.ipynb"
+    good = quick.read_text()
+    write_notebook(quick, OPEN, slow)
+    script = (
+        "import sys; from pathlib import Path; from editlib import reproduce\n"
+        f"reproduce.NOTEBOOKS = Path({str(kit / 'notebooks')!r})\n"
+        "reproduce.main(['--profile', 'tiny.yaml', '--results', 'out {1}'])"
+    )
+    run = subprocess.Popen([sys.executable, "-c", script], cwd=kit)
+    until = time.monotonic() + 60
+    while not marker.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    quick.write_text(good)
+    assert drive() == 0
+    said = lines(capsys)
+    assert said["00_first"] == "unchanged" and said["01_second"] != "unchanged"
+
+
+def test_text_of_a_model_cannot_break_the_report(kit):
+    drive()
+    ws = open_workspace("tiny.yaml", results="out {1}")
+    hostile = "<script>alert(1)</script>{{ 7 * 7 }}\x00"
+    ws.save_table(pd.DataFrame({hostile: [hostile]}), "first")
+    page = report.build(ws).read_text()
+    assert "<script>" not in page and "&lt;script&gt;" in page and "{{ 7 * 7 }}" in page
+
+
+def test_the_readme_table_puts_methods_down_and_splits_across():
+    summary = pd.DataFrame(
+        [("test", "EDIT", 3, 0.5, 0.4, 0.6), ("longer", "EDIT", 1, 0.25, None, None)],
+        columns=["split", "method", "seeds", "accuracy", "low", "high"],
+    )
+    assert report.results_block(summary).splitlines()[2] == "| EDIT | 50.0 (40.0 to 60.0) | 25.0 |"
