@@ -20,8 +20,8 @@ def answer(
     seed: int,
 ) -> list[Prediction]:
     """Let a student answer questions greedily; one Prediction a question, in their order."""
-    prompts = [prompts.student(question.text) for question in questions]
-    texts = decoding.greedy(model, tokenizer, prompts, settings.max_new_tokens, settings.batch)
+    asked = [prompts.student(question.text) for question in questions]
+    texts = decoding.greedy(model, tokenizer, asked, settings.max_new_tokens, settings.batch)
     return [_mark(q, text, method, seed) for q, text in zip(questions, texts, strict=True)]
 
 

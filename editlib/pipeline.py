@@ -135,9 +135,9 @@ def _build_duals(ws: Workspace, folder: Path) -> None:
     wrong, correct = dual.with_role(cots, "wrong"), dual.with_role(cots, "correct")
     hinted = _ask(ws, dual.ahp_requests(questions, wrong, shots, **sampling), "AHP")
     cots += dual.rectified(wrong, hinted)
-    contrasts = dual.contrasts(questions, cots)
+    exemplars = dual.ccp_exemplars(questions, cots)
     asked = dual.ccp_requests(
-        questions, correct, contrasts, shots, seed=ws.profile.teacher.seed, **sampling
+        questions, correct, exemplars, shots, seed=ws.profile.teacher.seed, **sampling
     )
     misled = _ask(ws, asked, "CCP")
     cots += dual.corrupted(correct, misled)

@@ -10,7 +10,13 @@ def predictions(accuracy_by_method, n=200, seeds=3, rng=None):
     rng = rng or np.random.default_rng(0)
     return pd.DataFrame(
         [
-            {"split": "test", "question_id": f"q{q}", "method": m, "seed": s, "correct": rng.random() < a}
+            {
+                "split": "test",
+                "question_id": f"q{q}",
+                "method": m,
+                "seed": s,
+                "correct": rng.random() < a,
+            }
             for m, a in accuracy_by_method.items()
             for s in range(seeds)
             for q in range(n)
@@ -38,7 +44,10 @@ def test_a_real_difference_is_found_and_signed():
 
 def test_no_difference_is_rarely_called_one():
     rng = np.random.default_rng(1)
-    tables = [statistics.compare(predictions({"A": 0.5, "B": 0.5}, 60, 1, rng), ["A", "B"]) for _ in range(60)]
+    tables = [
+        statistics.compare(predictions({"A": 0.5, "B": 0.5}, 60, 1, rng), ["A", "B"])
+        for _ in range(60)
+    ]
     false_alarms = sum(table["p"].iloc[0] < 0.05 for table in tables)
     assert false_alarms <= 8  # 3 expected; more than 8 has probability under 1 %
 

@@ -47,7 +47,9 @@ def test_a_stage_is_made_again_when_its_input_or_its_file_changes(ws):
     ws.stage("annotation", counting("one\n"))
     ws.stage("duals", make := counting(), inputs=["annotation"])
     (ws.artifacts / "annotation" / "table.txt").write_text("on")  # cut short
-    with pytest.raises(MissingInput, match="table.txt is missing, cut short or edited. Run notebook 01"):
+    with pytest.raises(
+        MissingInput, match="table.txt is missing, cut short or edited. Run notebook 01"
+    ):
         ws.stage("duals", make, inputs=["annotation"])
     ws.stage("annotation", counting("two\n"))
     ws.stage("duals", make, inputs=["annotation"])
