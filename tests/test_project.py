@@ -1,0 +1,112 @@
+"""What stands in two places agrees: pins, dependencies, targets, the table of the README."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from editlib import profiles, report
+
+ROOT = Path(__file__).resolve().parent.parent
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+DIRECT = [Requirement(line) for line in PYPROJECT["dependencies"]]
+DEV = [Requirement(line) for line in PYPROJECT["optional-dependencies"]["dev"]]
+RUN_BY_NAME = {"accelerate", "pyarrow", "ipykernel", "ipywidgets", "jupyterlab"}  # never imported
+
+
+def pins(lines: list[str]) -> dict[str, str]:
+    """Versions by package; raises where a line is anything but name==version."""
+    matches = [re.fullmatch(r"([\w.-]+)==([\w.]+)", line) for line in lines]
+    return {canonicalize_name(match[1]): match[2] for match in matches}
+
+
+@pytest.fixture
+def lock() -> dict[str, str]:
+    return pins((ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines())
+
+
+def test_the_lock_holds_every_dependency_at_a_version_that_fits(lock):
+    for requirement in DIRECT + DEV:
+        assert lock[canonicalize_name(requirement.name)] in requirement.specifier, requirement
+
+
+def test_conda_users_get_the_same_pins(lock):
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    *conda, pip = environment["dependencies"]
+    lines = []
+    for entry in pip["pip"]:
+        file = entry.removeprefix("-r ")
+        lines += (ROOT / file).read_text().splitlines() if file != entry else [entry]
+    assert pins([line for line in lines if line != "-e ."]) == lock
+    assert conda == ["python=3.11", "pip"] and PYPROJECT["requires-python"] == ">=3.11"
+
+
+def test_every_import_is_declared_and_every_declared_package_is_used():
+    modules = {name for path in (ROOT / "editlib").rglob("*.py") for name in imports(path)}
+    modules -= {"editlib", *sys.stdlib_module_names}
+    owners = packages_distributions()
+    used = {canonicalize_name(owners[module][0]) for module in modules}
+    assert used | RUN_BY_NAME == {canonicalize_name(requirement.name) for requirement in DIRECT}
+
+
+def imports(path: Path) -> set[str]:
+    """Top-level names of the modules that a file imports."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    named = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    return {name.partition(".")[0] for name in plain | named}
+
+
+def make(*arguments: str) -> str:
+    """What make would do."""
+    command = ["make", "--dry-run", "--assume-old=.venv/.installed", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def test_help_lists_each_target_with_its_cost():
+    said = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for target in re.search(r"\.PHONY: (.*)", (ROOT / "Makefile").read_text())[1].split():
+        assert re.search(rf"^make {target} +\w+", said, re.M), target
+
+
+def test_the_variables_reach_the_commands():
+    options = ["PROFILE=smoke", "SET=a.b=1 c.d=[x, y]", "RESULTS=else where"]
+    everywhere = '--profile "$PROFILE" --set "$SET" --results "$RESULTS"'
+    assert everywhere in make("report", *options)
+    run = make("reproduce", *options, "ONLY=03 05", "FORCE=1")
+    assert everywhere in run and "--only 03 05" in run and "--force" in run
+    assert "--from 04" in make("reproduce", "FROM=04")
+
+
+def test_clean_deletes_the_artifacts_of_one_profile_and_nothing_else(tmp_path):
+    for path in ("mine/artifacts/store", "mine/tables/kept", "mini/artifacts/kept"):
+        (tmp_path / "a b" / path).mkdir(parents=True)
+    where = f"RESULTS={tmp_path / 'a b'}"
+    subprocess.run(["make", "clean", "PROFILE=my/mine.yaml", where], cwd=ROOT, check=True)
+    left = {path.name for path in (tmp_path / "a b").rglob("*") if path.is_dir()}
+    assert left == {"mine", "tables", "kept", "mini", "artifacts"}
+    assert not (tmp_path / "a b" / "mine" / "artifacts").exists()
+
+
+def test_the_readme_names_every_profile_and_notebook():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in profiles.names():
+        assert f"\n| {name} |" in text
+        for notebook in profiles.load(name).notebooks:
+            assert f"\n| {notebook} |" in text
+
+
+def test_the_table_of_the_readme_is_that_of_the_results():
+    if not report.SUMMARY.exists():
+        pytest.skip("results/mini holds no accuracy_summary.csv")
+    _, block, _ = report.split_readme(report.README.read_text(encoding="utf-8"))
+    assert block == report.results_block(pd.read_csv(report.SUMMARY))
