@@ -49,7 +49,12 @@ def edits(tokens: Sequence[int], twin: Sequence[int], ties: Ties = "library") ->
 
 
 def _library_script(tokens: list[int], twin: list[int]) -> list[tuple[str, int]]:
-    return [(operation, position) for operation, position, _ in Levenshtein.editops(tokens, twin)]
+    """One alignment serves both sides: asked from the twin's side it is the same one, inverted."""
+    if tokens <= twin:
+        script = Levenshtein.editops(tokens, twin)
+    else:
+        script = Levenshtein.inverse(Levenshtein.editops(twin, tokens))
+    return [(operation, position) for operation, position, _ in script]
 
 
 def _authors_script(tokens: list[int], twin: list[int]) -> list[tuple[str, int]]:

@@ -34,7 +34,7 @@ class CoT:
     id: str  # "<question id>#<role>"
     question_id: str
     task: str
-    role: str  # "correct" D+, "wrong" D-, "rectified" D-+, "corrupted" D+-
+    role: str  # "correct" D+, "wrong" D-, "rectified" D-+, "corrupted" D+-, or dropped: dual.ROLES
     text: str
     answer: str  # gold
     read: str | None  # the answer the text gives; None where none could be read

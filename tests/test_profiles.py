@@ -27,6 +27,8 @@ def test_a_value_is_overridden_by_its_dotted_name():
         ("mini", ["training.krsl.lr=-1"], "training.krsl.lr: .*greater than 0"),
         ("mini", ["training.seeds=[1, 2"], "not valid YAML"),
         ("mini", ["training.checkpoint=paper"], "training.checkpoint: .*'validation' or 'last'"),
+        ("mini", ["benchmark.name=bbh"], "teacher.kind puzzle answers benchmark.name puzzles"),
+        ("recorded", ["keysteps.unit=tokens"], "tokens needs a student"),
         ("mini", ["training.methods=[EDlT]"], "unknown method 'EDlT'; valid, nearest first: EDIT"),
     ],
 )

@@ -18,6 +18,7 @@ from pydantic import (
     PositiveInt,
     ValidationError,
     field_validator,
+    model_validator,
 )
 
 from editlib import methods
@@ -133,6 +134,20 @@ class Profile(Settings):
     training: Training | None = None
     decoding: Decoding | None = None
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Profile":
+        pairs = {"puzzle": "puzzles", "recorded": "bbh"}
+        if self.benchmark.name != pairs[self.teacher.kind]:
+            raise ValueError(
+                f"teacher.kind {self.teacher.kind} answers benchmark.name "
+                f"{pairs[self.teacher.kind]}, found {self.benchmark.name}"
+            )
+        if (self.benchmark.name == "puzzles") != (self.benchmark.questions is not None):
+            raise ValueError("benchmark.questions: puzzles need numbers, bbh takes all there are")
+        if self.keysteps.unit == "tokens" and self.student is None:
+            raise ValueError("keysteps.unit tokens needs a student, whose tokens they are")
+        return self
+
 
 def names() -> list[str]:
     """The profiles that come with the kit."""
@@ -185,6 +200,8 @@ def _child(values: dict, key: str, name: str):
 
 def _explain(error: ValidationError, path: Path) -> str:
     lines = [
-        f"{'.'.join(map(str, e['loc']))}: {e['msg']} (found {e['input']!r})" for e in error.errors()
+        f"{'.'.join(map(str, e['loc']))}: {e['msg']}"
+        + ("" if isinstance(e["input"], dict) else f" (found {e['input']!r})")
+        for e in error.errors()
     ]
     return f"{path.name}: " + "; ".join(lines)

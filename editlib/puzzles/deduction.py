@@ -87,7 +87,7 @@ def parse(text: str) -> Order | None:
     question, options = split_options(text)
     for setting in SETTINGS:
         rank = re.search(rf" {setting.question} (\w+)\?$", question)
-        found = re.findall(rf"(\w+) ({setting.before}|{setting.after}) (\w+)\.", question)
+        found = re.findall(rf"\b(\w+) ({setting.before}|{setting.after}) (\w+)\.", question)
         clues = tuple((who, how == setting.before, whom) for who, how, whom in found)
         people = {name for who, _, whom in clues for name in (who, whom)}
         if rank and rank[1] in RANKS[: len(people)] and people == set(options) and linked(clues):

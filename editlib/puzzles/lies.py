@@ -51,7 +51,7 @@ def ask(p: Web) -> str:
 def parse(text: str) -> Web | None:
     claim = "|".join(CLAIMS)
     first = re.match(rf"(\w+) ({claim})\.", text)
-    told = re.findall(rf"(\w+) says that \w+ ({claim})\.", text)
+    told = re.findall(rf"\b(\w+) says that \w+ ({claim})\.", text)
     if not first or not told:
         return None
     names, claims = zip(first.groups(), *told, strict=True)

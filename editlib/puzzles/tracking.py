@@ -81,7 +81,7 @@ def ask(p: Shuffle) -> str:
 
 def parse(text: str) -> Shuffle | None:
     question, options = split_options(text)
-    held = re.findall(r"(\w+) has the (\w+) (\w+)", question)
+    held = re.findall(r"\b(\w+) has the (\w+) (\w+)", question)
     asked = re.search(r"Which (\w+) does (\w+) have at the end\?$", question)
     names = tuple(name for name, _, _ in held)
     swaps = re.findall(r"Then (\w+) and (\w+) swap\.", question)

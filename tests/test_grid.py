@@ -1,0 +1,82 @@
+"""Which cells there are, what they learn from, and that methods get equal numbers of updates."""
+
+import os
+
+import pytest
+
+from editlib import dual, grid, pipeline
+from editlib.methods import METHODS, phases
+from editlib.workspace import MissingInput, open_workspace
+
+
+@pytest.fixture(scope="module")
+def ws(tmp_path_factory):
+    """The teaching stages of the smoke profile; nothing is trained."""
+    ws = open_workspace("smoke", ["training.seeds=[0]"], tmp_path_factory.mktemp("run"))
+    pipeline.annotate(ws)
+    pipeline.build_duals(ws)
+    pipeline.locate(ws)
+    return ws
+
+
+def test_methods_that_begin_alike_share_their_first_cell():
+    first, second = grid.cells(METHODS, [0, 1])
+    assert [str(cell.path[0]) for cell in first] == ["SFT on D+"] * 2 + ["SFT on D+merge"] * 2
+    assert len(second) == 6
+    assert len({cell.name for cell in first + second}) == 10
+
+
+def test_each_view_of_the_data_holds_its_rows(ws):
+    cots, duals = pipeline.read_duals(ws)
+    sizes = {
+        data: len(grid.phase_rows(ws, data)[0]) for data in ("D+", "D+merge", "D+dual", "Ddual")
+    }
+    assert sizes["D+"] == len(dual.with_role(cots, "correct"))
+    assert sizes["D+merge"] == sizes["D+"] + len(dual.with_role(cots, "rectified"))
+    assert sizes["D+dual"] == sum(d.subset == "D+dual" for d in duals)
+    assert sizes["Ddual"] == len(duals) > sizes["D+dual"] > 0
+
+
+def test_key_marks_travel_with_the_ids_they_were_computed_on(ws):
+    for row in grid.phase_rows(ws, "Ddual")[0]:
+        assert len(row["correct"]) == len(row["correct_key"])
+        assert len(row["wrong"]) == len(row["wrong_key"])
+        changed = [t for t, key in zip(row["correct"], row["correct_key"], strict=True) if not key]
+        kept = [t for t, key in zip(row["wrong"], row["wrong_key"], strict=True) if not key]
+        assert changed == kept  # what is left of both sides is the same
+
+
+def test_rows_that_would_lose_their_answer_are_dropped_and_counted(ws, tmp_path):
+    rows, dropped = grid.phase_rows(ws, "D+")
+    limit = sorted(len(row["prompt"]) + len(row["response"]) for row in rows)[len(rows) // 2]
+    student = ws.profile.student.model_copy(update={"max_length": limit})
+    short = grid.Workspace(ws.name, ws.profile.model_copy(update={"student": student}), ws.folder)
+    kept, lost = grid.phase_rows(short, "D+")
+    assert dropped == 0 and lost > 0 and len(kept) + lost == len(rows)
+
+
+def total_updates(ws, method):
+    path = phases(method)
+    return sum(grid.updates(ws, path[:n]) for n in range(1, len(path) + 1))
+
+
+def test_the_control_makes_as_many_updates_as_edit(ws):
+    assert total_updates(ws, "Std-CoT continued") == total_updates(ws, "EDIT")
+    assert total_updates(ws, "Std-CoT") < total_updates(ws, "EDIT")
+
+
+def test_a_student_that_was_not_trained_is_named(ws):
+    with pytest.raises(MissingInput, match="Run notebook 04_edit_training"):
+        grid.adapter(ws, phases("EDIT"), 0)
+
+
+def test_recorded_completions_give_pairs_and_key_words(tmp_path):
+    if not os.environ.get("EDITLIB_DATA_DIR"):
+        pytest.skip("EDITLIB_DATA_DIR is not set: no recorded completions here")
+    ws = open_workspace("recorded", results=tmp_path)
+    pipeline.annotate(ws)
+    pipeline.build_duals(ws)
+    pipeline.locate(ws)
+    frame = pipeline.read_keysteps(ws)
+    assert len(frame) == 54
+    assert frame["correct_key"].map(any).all()
