@@ -1,0 +1,182 @@
+"""HTML for notebooks: the header of a run, text as a teacher wrote it, coloured dual CoTs.
+
+Everything shown is escaped: markup, control characters and formulas in a model's text are visible
+and without effect. Marks are tags as well as colours, since some viewers drop all styles.
+"""
+
+import html
+import platform
+import unicodedata
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from itertools import groupby
+
+import numpy as np
+import pandas as pd
+import torch
+from IPython.display import HTML
+
+import editlib
+from editlib.keysteps import Segmenter, Segments, Ties, edits
+from editlib.manifest import data_fingerprint
+from editlib.records import DualCoT
+from editlib.workspace import Workspace, digest
+
+INK = "color:#111;padding:0 2px;border-radius:2px;"  # dark on a light ground in any theme
+TAGS = {  # what an edit looks like; colours are safe for colour-blind eyes and differ in grey
+    "equal": ("", ""),
+    "insert": (f'<ins style="{INK}background:#cfe8ff">', "</ins>"),
+    "delete": (f'<del style="{INK}background:#ffd9b8">', "</del>"),
+    "replace": (f'<b style="{INK}background:#f6e27a">', "</b>"),
+}
+MISTAKE = ('<u style="text-decoration:underline wavy #b00020">', "</u>")
+LEGEND = (
+    f"{TAGS['replace'][0]}bold{TAGS['replace'][1]}: differs from the other side; "
+    f"{TAGS['insert'][0]}underlined{TAGS['insert'][1]}: only in the correct CoT; "
+    f"{TAGS['delete'][0]}struck through{TAGS['delete'][1]}: only in the wrong CoT"
+)
+CELL = 'align="left" valign="top" style="text-align:left;vertical-align:top'
+SCROLL = "max-height:26em;overflow:auto"
+NO_FORMULAS = 'class="tex2jax_ignore mathjax_ignore"'  # a dollar in a text is a dollar
+
+
+# --- text -------------------------------------------------------------------------------------
+
+
+def escape(text: str) -> str:
+    """Text as HTML that shows each character and runs none; a line feed becomes a line break.
+
+    >>> escape("a < b\\n\\x07")
+    'a &lt; b<br>␇'
+    """
+    return "".join(map(_visible, text))
+
+
+def _visible(character: str) -> str:
+    if character == "\n":
+        return "<br>"
+    if ord(character) < 32:
+        return chr(0x2400 + ord(character))  # the picture of a control character
+    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp"):
+        return f"[U+{ord(character):04X}]"  # such as marks that turn the reading direction
+    return html.escape(character)
+
+
+def boxes(texts: Mapping[str, str]) -> HTML:
+    """Texts side by side, each under its title."""
+    return HTML(_columns({escape(title): escape(text) for title, text in texts.items()}))
+
+
+def _columns(cells: Mapping[str, str]) -> str:
+    """A table of one row from HTML by title; long cells scroll where styles are kept."""
+    width = f'width="{100 // len(cells)}%"'
+    heads = "".join(f'<th {width} {CELL}">{title}</th>' for title in cells)
+    bodies = "".join(
+        f'<td {width} {CELL};white-space:pre-wrap"><div style="{SCROLL}">{body}</div></td>'
+        for body in cells.values()
+    )
+    return (
+        f'<table {NO_FORMULAS} width="100%" style="width:100%;table-layout:fixed">'
+        f"<tr>{heads}</tr><tr>{bodies}</tr></table>"
+    )
+
+
+# --- dual CoTs --------------------------------------------------------------------------------
+
+
+def dual(
+    pair: DualCoT,
+    segment: Segmenter,
+    ties: Ties = "library",
+    mistakes: Sequence[tuple[int, int]] = (),
+) -> HTML:
+    """A dual CoT side by side, its key steps marked as keysteps.edits labels them.
+
+    mistakes: spans (start, end) of characters of the wrong CoT that are known to be mistakes.
+    """
+    correct, wrong = segment(pair.correct), segment(pair.wrong)
+    labels = edits(correct.ids, wrong.ids, ties)
+    labels[labels == "delete"] = "insert"  # seen from the wrong side, as in section 3.3
+    sides = {
+        f"Correct CoT, answer {escape(pair.correct_answer)}": marked(pair.correct, correct, labels),
+        f"Wrong CoT, answer {escape(pair.wrong_answer)}": marked(
+            pair.wrong, wrong, edits(wrong.ids, correct.ids, ties), mistakes
+        ),
+    }
+    legend = LEGEND + (f"; {MISTAKE[0]}wavy{MISTAKE[1]}: a known mistake" if mistakes else "")
+    return HTML(
+        f"<p {NO_FORMULAS}><b>{escape(pair.id)}</b><br>{escape(pair.question)}</p>"
+        f"{_columns(sides)}<p><small>{legend}</small></p>"
+    )
+
+
+def marked(
+    text: str,
+    segments: Segments,
+    labels: Sequence[str],
+    mistakes: Sequence[tuple[int, int]] = (),
+) -> str:
+    """Text as HTML with a mark around each run of units of one label ("equal" bears none).
+
+    A mark covers its units and what lies between them, nothing else.
+    """
+    label = np.full(len(text), "equal", dtype="<U7")
+    last_end, last_label = 0, "equal"
+    for (start, end), name in zip(segments.spans, labels, strict=True):
+        label[last_end if name == last_label else start : end] = name
+        last_end, last_label = end, name
+    known = np.zeros(len(text), dtype=bool)
+    for start, end in mistakes:
+        known[start:end] = True
+    runs = groupby(range(len(text)), key=lambda i: str(label[i]))
+    return "".join(_wrap(TAGS[name], _underlined(text, known, list(run))) for name, run in runs)
+
+
+def _underlined(text: str, known: np.ndarray, run: list[int]) -> str:
+    parts = groupby(run, key=lambda i: bool(known[i]))
+    return "".join(
+        _wrap(MISTAKE if mistake else ("", ""), escape("".join(text[i] for i in part)))
+        for mistake, part in parts
+    )
+
+
+def _wrap(tags: tuple[str, str], inner: str) -> str:
+    return f"{tags[0]}{inner}{tags[1]}"
+
+
+# --- tables -----------------------------------------------------------------------------------
+
+
+def header(ws: Workspace, inputs: Sequence[str] = ()) -> HTML:
+    """What this notebook runs with: profile, versions, device and fingerprints of its inputs.
+
+    inputs: stages made by earlier notebooks. Raises MissingInput naming the notebook that makes
+    one that is missing, damaged or of other settings.
+    """
+    versions = {name: metadata.version(name) for name in ("torch", "transformers", "pandas")}
+    rows = {
+        "profile": f"{ws.name} (settings {_short(ws.profile.model_dump(mode='json'))})",
+        "kit": f"editlib {editlib.__version__}, Python {platform.python_version()}",
+        "packages": ", ".join(f"{name} {version}" for name, version in versions.items()),
+        "device": "GPU" if torch.cuda.is_available() else "CPU",
+    }
+    if ws.profile.benchmark.name != "puzzles":
+        rows["data"] = f"EDITLIB_DATA_DIR ({(data_fingerprint() or 'missing')[:12]})"
+    rows |= {f"input {name}": _short(ws.outputs(name)) for name in inputs}
+    cells = (
+        f'<tr><td {CELL}">{escape(name)}</td><td {CELL}">{escape(value)}</td></tr>'
+        for name, value in rows.items()
+    )
+    return HTML(f"<table>{''.join(cells)}</table>")
+
+
+def _short(value) -> str:
+    return digest(value)[:12]
+
+
+def table(frame: pd.DataFrame, percent: Sequence[str] = (), digits: int = 1) -> HTML:
+    """A frame without its index; columns named in percent (0 to 1) are shown as percentages."""
+    formats = {name: f"{{:.{digits}%}}".format for name in percent}
+    with pd.option_context("display.max_colwidth", None):
+        shown = frame.to_html(index=False, border=0, na_rep="", formatters=formats)
+    return HTML(f"<div {NO_FORMULAS}>{shown}</div>")
