@@ -5,14 +5,16 @@ answer is or where a mistake was made.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import Levenshtein
 import numpy as np
+import pandas as pd
 
 from editlib.errors import KitError
+from editlib.records import DualCoT
 
 Ties = Literal["library", "authors"]
 
@@ -142,4 +144,71 @@ def overlaps(spans: Sequence[tuple[int, int]], marked: Sequence[Sequence[int]]) 
     >>> overlaps([(0, 1), (1, 4), (5, 6)], [(3, 5)]).tolist()
     [False, True, False]
     """
-    return np.array([any(s < b and a < e for a, b in marked) for s, e in spans], dtype=bool)
+    return np.array([any(max(s, a) < min(e, b) for a, b in marked) for s, e in spans], dtype=bool)
+
+
+# --- key steps against known mistakes --------------------------------------------------------
+
+Locator = Callable[[Sequence[int], Sequence[int]], np.ndarray]  # (tokens, twin) -> bool (T,)
+
+
+def random_mask(key: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """As many marks at random places: the level of chance for a locator that made key."""
+    return rng.permutation(key)
+
+
+def agreement(
+    duals: Sequence[DualCoT], truths: Mapping[str, dict], segment: Segmenter, locate: Locator
+) -> pd.DataFrame:
+    """How the marks on each wrong CoT meet the mistakes that are known in it, counted in units.
+
+    truths: completion key -> mistakes (dicts of kind, start, end) and consequences (start, end);
+    pairs whose wrong completion has no mistake there are left out.
+    Returns one row a pair: id, task, subset, kind (those of its mistakes, joined by "+"), units,
+    key (marked units), mistake (units of mistakes), found (mistake and marked), hit (marked and of
+    a mistake or of what follows from one).
+    """
+    known = [(pair, truths.get(pair.wrong_completion, {})) for pair in duals]
+    return pd.DataFrame(
+        [_meet(pair, truth, segment, locate) for pair, truth in known if truth.get("mistakes")],
+        columns=["id", "task", "subset", "kind", "units", "key", "mistake", "found", "hit"],
+    )
+
+
+def _meet(pair: DualCoT, truth: dict, segment: Segmenter, locate: Locator) -> dict:
+    wrong, correct = segment(pair.wrong), segment(pair.correct)
+    key = locate(wrong.ids, correct.ids)
+    mistake = overlaps(wrong.spans, [(m["start"], m["end"]) for m in truth["mistakes"]])
+    follows = overlaps(wrong.spans, [(c["start"], c["end"]) for c in truth["consequences"]])
+    return {
+        "id": pair.id,
+        "task": pair.task,
+        "subset": pair.subset,
+        "kind": "+".join(sorted({m["kind"] for m in truth["mistakes"]})),
+        "units": len(key),
+        "key": int(key.sum()),
+        "mistake": int(mistake.sum()),
+        "found": int((key & mistake).sum()),
+        "hit": int((key & (mistake | follows)).sum()),
+    }
+
+
+def scores(counts: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
+    """Precision, recall and F1 of key units for each group of rows of agreement().
+
+    recall = found / mistake: which share of the mistakes bears a mark. precision = hit / key:
+    which share of the marks lies on a mistake or on what follows from it. All pool the units of a
+    group; nan where there is nothing to divide by. Returns by, pairs, precision, recall, f1.
+    """
+    groups = counts.groupby(list(by), sort=False) if by else counts.groupby(lambda _: 0)
+    sums = groups[["key", "mistake", "found", "hit"]].sum()
+    precision, recall = sums["hit"] / sums["key"], sums["found"] / sums["mistake"]
+    table = pd.DataFrame(
+        {
+            "pairs": groups.size(),
+            "precision": precision,
+            "recall": recall,
+            "f1": 2 * precision * recall / (precision + recall),
+        }
+    )
+    return table.reset_index(drop=not by)
