@@ -41,8 +41,9 @@ class Clock:
 
     def __init__(self, tick: Callable[["Clock"], None]):
         self.cells: list[float] = []  # seconds of the cells that are done
+        self.total = 0.0  # seconds, kernel start and end included
         self.peak = 0  # bytes, resident, driver and kernel and what they started
-        self.last = time.monotonic()
+        self.started = self.last = time.monotonic()
         self._tick = tick
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
@@ -52,6 +53,7 @@ class Clock:
         return self
 
     def __exit__(self, *_) -> None:
+        self.total = time.monotonic() - self.started
         self._stopped.set()
         self._thread.join()
 

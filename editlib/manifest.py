@@ -11,6 +11,7 @@ import pandas as pd
 import psutil
 
 import editlib
+from editlib import benchmarks
 from editlib.workspace import KIT, Workspace, digest
 
 PACKAGES = (
@@ -55,15 +56,17 @@ def hardware() -> dict:
     }
 
 
-def data_fingerprint() -> str | None:
-    """Fingerprint of the local mirror in EDITLIB_DATA_DIR: its checksums, or its files' sizes."""
-    folder = os.environ.get("EDITLIB_DATA_DIR")
-    if not folder or not Path(folder).is_dir():
+def data_fingerprint(ws: Workspace) -> str | None:
+    """Fingerprint of the local mirror that a profile reads: its checksums, or its files' sizes.
+
+    None for puzzles, which are generated; raises MissingData where there should be a mirror.
+    """
+    if ws.profile.benchmark.name == "puzzles":
         return None
-    sums = Path(folder, "SHA256SUMS")
-    if sums.exists():
-        return digest(sums)
-    files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    folder = benchmarks.data_dir()
+    if (folder / "SHA256SUMS").exists():
+        return digest(folder / "SHA256SUMS")
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
     return digest([[str(path.relative_to(folder)), path.stat().st_size] for path in files])
 
 

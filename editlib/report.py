@@ -4,7 +4,6 @@
 """
 
 import argparse
-import csv
 import json
 import sys
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from editlib.workspace import KIT, RESULTS, Workspace, open_workspace
 README = KIT.parent / "README.md"
 SUMMARY = RESULTS / "mini" / "tables" / "accuracy_summary.csv"
 START, END = "<!-- results:start -->", "<!-- results:end -->"
-ROWS = 12  # of each table shown on the page
+ROWS, LONGEST = 12, 200  # rows of a table and characters of a cell shown on the page
 
 
 class NoResults(KitError):
@@ -50,9 +49,10 @@ def build(ws: Workspace) -> Path:
 
 
 def _head(ws: Workspace, path: str) -> dict:
-    with (ws.folder / path).open(encoding="utf-8", newline="") as file:
-        columns, *rows = list(csv.reader(file)) or [[]]
-    return {"path": path, "columns": columns, "rows": rows[:ROWS], "left": len(rows[ROWS:])}
+    """The first rows of a table, as texts; long ones are cut."""
+    frame = pd.read_csv(ws.folder / path, dtype=str, keep_default_na=False)
+    rows = [[text[:LONGEST] for text in row] for row in frame.head(ROWS).values.tolist()]
+    return {"path": path, "columns": list(frame), "rows": rows, "left": len(frame) - len(rows)}
 
 
 def results_block(summary: pd.DataFrame) -> str:

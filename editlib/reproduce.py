@@ -43,11 +43,11 @@ def reproduce(
     parameters: those of each notebook of the profile, by its name.
     Raises NotebookFailed at the first cell that raises; what came before is kept.
     """
-    header = manifest.describe(ws, overrides)
+    header, data = manifest.describe(ws, overrides), manifest.data_fingerprint(ws)
     entries, names = {}, ws.profile.notebooks
     progress = Progress(chosen, _last_seconds(ws))
     for name in names:
-        key = _key(ws, name, parameters[name])
+        key = _key(ws, name, parameters[name], data)
         entry = _read_entry(ws, name)
         fresh = _is_unchanged(ws, name, entry, key)
         label = f"[{names.index(name) + 1}/{len(names)}] {name}"
@@ -118,7 +118,7 @@ def _run(ws: Workspace, name: str, parameters: dict, key: str, progress: Progres
     entry = {
         "key": key,
         "parameters": parameters,
-        "seconds": round(sum(clock.cells), 1),
+        "seconds": round(clock.total, 1),
         "cell_seconds": [round(seconds, 1) for seconds in clock.cells],
         "peak_memory_mb": round(clock.peak / 2**20),
         "outputs": {path: _hash(ws, path) for path in [*new, f"notebooks/{source.name}"]},
@@ -128,23 +128,17 @@ def _run(ws: Workspace, name: str, parameters: dict, key: str, progress: Progres
     return entry
 
 
-def _key(ws: Workspace, name: str, parameters: dict) -> str:
+def _key(ws: Workspace, name: str, parameters: dict, data: str | None) -> str:
     """Fingerprint of all that a notebook depends on, the work of earlier notebooks included."""
     earlier = ws.profile.notebooks[: ws.profile.notebooks.index(name)]
-    tables = [
-        path
-        for each in earlier
-        for path in (_read_entry(ws, each) or {"outputs": ()})["outputs"]
-        if path.startswith("tables/")
-    ]
     return digest(
         NOTEBOOKS / f"{name}.ipynb",
         parameters,
         ws.profile.model_dump(mode="json"),
         KIT,
-        manifest.data_fingerprint() if ws.profile.benchmark.name != "puzzles" else None,
+        data,
         _stages(ws, earlier),
-        {path: _hash(ws, path) for path in tables},
+        _tables(ws, earlier),
     )
 
 
@@ -167,6 +161,13 @@ def _stage(ws: Workspace, stage: str) -> str | None:
         return digest(ws.outputs(stage))
     except MissingInput:
         return None
+
+
+def _tables(ws: Workspace, makers: Sequence[str]) -> dict[str, str | None]:
+    """Hash of what lies on disk for each table that these notebooks wrote; None: it is gone."""
+    entries = [entry for name in makers if (entry := _read_entry(ws, name))]
+    paths = [path for entry in entries for path in entry["outputs"] if path.startswith("tables/")]
+    return {path: _hash(ws, path) for path in paths}
 
 
 def _written(ws: Workspace) -> dict[str, tuple[int, int]]:
@@ -255,25 +256,24 @@ def _find(asked: str, names: Sequence[str]) -> str:
     raise BadNotebook(unknown("notebook", asked, names))
 
 
-def bind(names: Sequence[str], own: dict, given: dict) -> dict[str, dict]:
-    """The parameters of each notebook: the driver's own, and those given that it declares.
+def bind(names: Sequence[str], chosen: Sequence[str], own: dict, given: dict) -> dict[str, dict]:
+    """The parameters of each notebook: the driver's own and, where chosen, those given.
 
-    Raises BadNotebook if a notebook does not declare one of own, or none declares a given one.
+    A given parameter goes to the chosen notebooks that declare it. Raises BadNotebook if none
+    does, or if a notebook does not declare the driver's own.
     """
     declared = {name: _declared(name) for name in names}
     for name, known in declared.items():
         for parameter in own.keys() - known:
             raise BadNotebook(f"{name}: its parameters cell does not set {parameter!r}")
-    settable = sorted(set().union(*declared.values()) - set(OWN))
+    settable = sorted(set().union(*(declared[name] for name in chosen)) - set(OWN))
     for parameter in given:
         if parameter in OWN:
             raise BadNotebook(f"parameter {parameter!r} is set by --profile, --set and --results")
         if parameter not in settable:
             raise BadNotebook(unknown("notebook parameter", parameter, settable))
-    return {
-        name: own | {key: value for key, value in given.items() if key in known}
-        for name, known in declared.items()
-    }
+    accepted = {name: given.keys() & declared[name] if name in chosen else () for name in names}
+    return {name: own | {key: given[key] for key in sorted(accepted[name])} for name in names}
 
 
 def _declared(name: str) -> set[str]:
@@ -326,7 +326,9 @@ def _prepare_and_run(arguments: argparse.Namespace) -> None:
         own["profile"] = _from_notebooks(Path(arguments.profile))
     if arguments.results:
         own["results"] = _from_notebooks(arguments.results)
-    parameters = bind(ws.profile.notebooks, own, _given(options.split_assignments(arguments.p)))
+    parameters = bind(
+        ws.profile.notebooks, chosen, own, _given(options.split_assignments(arguments.p))
+    )
     reproduce(ws, chosen, parameters, overrides, arguments.force)
     print(f"{ws.folder / 'report.html'} shows the results")
 

@@ -13,12 +13,12 @@ import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from editlib import executed, report, reproduce
+from editlib import executed, manifest, report, reproduce
 from editlib.workspace import KIT, open_workspace
 
 PROFILE = """\
 notebooks: [00_first, 01_second]
-benchmark: {name: puzzles}
+benchmark: {name: bbh}
 teacher: {kind: recorded}
 keysteps: {unit: words, ties: library}
 """
@@ -49,6 +49,8 @@ def kit(tmp_path, monkeypatch):
     write_notebook(notebooks / "00_first.ipynb", OPEN, SAVE)
     write_notebook(notebooks / "01_second.ipynb", OPEN, "len(ws.load_table('first'))")
     (tmp_path / "tiny.yaml").write_text(PROFILE)
+    (tmp_path / "data").mkdir()
+    monkeypatch.setenv("EDITLIB_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setattr(reproduce, "NOTEBOOKS", notebooks)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -64,7 +66,7 @@ def lines(capsys) -> dict[str, str]:
     return {words[1]: words[2] for words in said if words[0].startswith("[")}
 
 
-def manifest(kit: Path) -> dict:
+def read_manifest(kit: Path) -> dict:
     return json.loads((kit / "out {1}" / "tiny" / "manifest.json").read_text())
 
 
@@ -72,12 +74,23 @@ def test_a_run_leaves_notebooks_tables_manifest_and_report(kit):
     assert drive("-p", "examples=3") == 0
     out = kit / "out {1}" / "tiny"
     assert len(pd.read_csv(out / "tables" / "first.csv")) == 3
-    entry = manifest(kit)["notebooks"]["00_first"]
+    entry = read_manifest(kit)["notebooks"]["00_first"]
     assert set(entry["outputs"]) == {"tables/first.csv", "notebooks/00_first.ipynb"}
     assert len(entry["cell_seconds"]) == 4 and entry["peak_memory_mb"] > 10
-    assert manifest(kit)["settings"]["keysteps"] == {"unit": "words", "ties": "library"}
+    assert read_manifest(kit)["settings"]["keysteps"] == {"unit": "words", "ties": "library"}
     assert "00_first" in (out / "report.html").read_text()
     assert not list((out / "artifacts" / "partial").iterdir())
+
+
+def test_a_parameter_goes_to_the_chosen_notebooks_that_declare_it(kit):
+    (kit / "notebooks" / "00_first.ipynb").write_text(
+        (kit / "notebooks" / "00_first.ipynb").read_text().replace("examples", "rows")
+    )
+    names = ["00_first", "01_second"]
+    bound = reproduce.bind(names, names, {"profile": "x"}, {"examples": 3})
+    assert bound == {"00_first": {"profile": "x"}, "01_second": {"profile": "x", "examples": 3}}
+    with pytest.raises(reproduce.BadNotebook, match="'examples'; valid, nearest first: rows"):
+        reproduce.bind(names, ["00_first"], {}, {"examples": 3})
 
 
 def test_what_goes_into_git_names_no_folder_and_no_time(kit):
@@ -87,7 +100,7 @@ def test_what_goes_into_git_names_no_folder_and_no_time(kit):
     drive("--force", "--only", "00")
     assert executed_copy.read_text() == first
     assert r"results = \"../out {1}\"" in first
-    for text in (first, json.dumps(manifest(kit))):
+    for text in (first, json.dumps(read_manifest(kit))):
         assert str(kit) not in text and str(KIT.parent) not in text
 
 
@@ -106,11 +119,11 @@ def test_bars_and_widgets_leave_the_executed_copy_and_warnings_stay():
 
 def test_nothing_is_run_twice(kit, capsys):
     drive()
-    before = manifest(kit)
+    before = read_manifest(kit)
     capsys.readouterr()
     drive()
     assert lines(capsys) == {"00_first": "unchanged", "01_second": "unchanged"}
-    assert manifest(kit) == before
+    assert read_manifest(kit) == before
 
 
 def test_what_depends_on_a_change_is_run_again(kit, capsys):
@@ -122,12 +135,25 @@ def test_what_depends_on_a_change_is_run_again(kit, capsys):
     assert said["00_first"] != "unchanged" and said["01_second"] == "unchanged"
     drive("-p", "examples=5")
     assert "unchanged" not in lines(capsys).values()
-    drive("-p", "examples=5", "--set", "keysteps.ties=authors", "--only", "01")
+    drive("--only", "01", "--set", "keysteps.ties=authors")
     assert list(lines(capsys)) == ["01_second"]
-    assert list(manifest(kit)["notebooks"]) == ["01_second"]  # 00 is of other settings
-    write_notebook(kit / "notebooks" / "01_second.ipynb", OPEN)
-    drive("-p", "examples=5", "--set", "keysteps.ties=authors", "--from", "00")
-    assert "unchanged" not in lines(capsys).values()
+    assert list(read_manifest(kit)["notebooks"]) == ["01_second"]  # 00 is of other settings
+
+
+def test_missing_data_stops_a_run_before_it_starts(kit, capsys, monkeypatch):
+    monkeypatch.delenv("EDITLIB_DATA_DIR")
+    assert drive() == 2
+    said = capsys.readouterr().err
+    assert "set EDITLIB_DATA_DIR" in said and said.count("\n") == 1
+    assert not (kit / "out {1}").exists()
+
+
+def test_new_data_is_a_reason_to_run_again(kit):
+    ws = open_workspace("tiny.yaml")
+    before = manifest.data_fingerprint(ws)
+    (kit / "data" / "rows.jsonl").write_text("{}")
+    assert manifest.data_fingerprint(ws) != before
+    assert manifest.data_fingerprint(open_workspace("smoke")) is None
 
 
 def test_a_fresh_clone_runs_although_results_are_in_git(kit, capsys):
@@ -148,7 +174,7 @@ def test_a_failed_cell_is_named_and_the_next_run_continues_there(kit, capsys):
     assert "Traceback" not in said
     partial = kit / "out {1}" / "tiny" / "artifacts" / "partial" / "01_second.ipynb"
     assert str(partial) in said and partial.exists()
-    assert list(manifest(kit)["notebooks"]) == ["00_first"]
+    assert list(read_manifest(kit)["notebooks"]) == ["00_first"]
     write_notebook(kit / "notebooks" / "01_second.ipynb", OPEN, "1 / 1")
     assert drive() == 0
     assert lines(capsys)["00_first"] == "unchanged"
@@ -231,3 +257,16 @@ def test_the_readme_table_puts_methods_down_and_splits_across():
         columns=["split", "method", "seeds", "accuracy", "low", "high"],
     )
     assert report.results_block(summary).splitlines()[2] == "| EDIT | 50.0 (40.0 to 60.0) | 25.0 |"
+
+
+def test_smoke_through_make(tmp_path):
+    """The real notebooks, from the first prompt to the last table, twice with the same tables."""
+    first, again = (make_smoke(tmp_path / folder) for folder in ("first", "again"))
+    assert first == again and "accuracy_summary.csv" in first
+
+
+def make_smoke(results: Path) -> dict[str, bytes]:
+    """Tables of `make reproduce PROFILE=smoke`, by file name."""
+    command = ["make", "--assume-old=.venv/.installed", "reproduce", "PROFILE=smoke"]
+    subprocess.run([*command, f"RESULTS={results}"], cwd=KIT.parent, check=True)
+    return {path.name: path.read_bytes() for path in (results / "smoke" / "tables").iterdir()}
