@@ -1,0 +1,47 @@
+"""The paper's numbers agree with one another, and their names with those of the kit."""
+
+from functools import reduce
+from math import isnan
+
+import pytest
+
+from editlib import paper, profiles
+from editlib.methods import METHODS
+
+HALF_A_DIGIT = 0.0005 + 1e-9  # percentages are printed to one digit
+
+
+@pytest.mark.parametrize("table, name", [(paper.TABLE_1, "method"), (paper.TABLE_2, "data")])
+def test_printed_averages_are_those_of_their_columns(table, name):
+    wide = table.pivot(index=name, columns="benchmark", values="accuracy").dropna()
+    means = wide[list(paper.BENCHMARKS)].mean(axis=1)
+    assert len(wide) == table[name].nunique() - (name == "method")  # few-shot teacher: BBH alone
+    assert (means - wide[paper.AVERAGE]).abs().max() <= HALF_A_DIGIT
+
+
+def test_tables_repeat_the_same_number_for_the_same_student():
+    edit = paper.TABLE_1.query("method == 'EDIT'")["accuracy"].tolist()
+    assert paper.TABLE_2.query("data == 'Ddual'")["accuracy"].tolist() == edit
+    best = paper.TABLE_4.query("alpha == 1 and beta == 0.025")["accuracy"].item()
+    assert best == edit[-1]
+
+
+def test_kinds_of_mistakes_add_up_to_the_pairs():
+    assert paper.TABLE_6.groupby("subset")["n"].sum().to_dict() == {"D+dual": 3805, "D-dual": 1402}
+    mce = paper.TABLE_6.query("kinds == 'MCE'")["n"].sum()
+    assert set(paper.TABLE_7["pairs"]) == {mce}  # the rarest kind sets the size for all
+
+
+def test_methods_of_the_kit_are_found_in_the_paper_by_name():
+    assert set(METHODS) - set(paper.TABLE_1["method"]) == {"Std-CoT continued"}
+
+
+def test_a_difference_is_the_mean_over_the_benchmarks_named():
+    assert paper.difference("EDIT", "Std-CoT", paper.IN_DOMAIN) == pytest.approx(0.067)
+    assert paper.difference("EDIT", "Std-CoT", paper.BENCHMARKS) == pytest.approx(0.0466)
+    assert isnan(paper.difference("EDIT", "Std-CoT continued", paper.IN_DOMAIN))
+
+
+def test_settings_have_the_names_of_a_profile():
+    for setting in paper.SETTINGS["setting"]:
+        reduce(getattr, setting.split("."), profiles.load("mini"))
