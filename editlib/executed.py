@@ -13,6 +13,7 @@ from jupyter_client.kernelspec import KernelSpecManager
 from nbclient.exceptions import DeadKernelError
 from nbformat import NotebookNode
 from papermill import PapermillExecutionError, execute_notebook
+from tqdm import tqdm
 
 from editlib.workspace import KIT
 
@@ -42,7 +43,7 @@ class Clock:
     def __init__(self, tick: Callable[["Clock"], None]):
         self.cells: list[float] = []  # seconds of the cells that are done
         self.total = 0.0  # seconds, kernel start and end included
-        self.peak = 0  # bytes, resident, driver and kernel and what they started
+        self.peak = 0  # bytes resident, of this process and all that it started
         self.started = self.last = time.monotonic()
         self._tick = tick
         self._stopped = threading.Event()
@@ -70,6 +71,43 @@ class Clock:
         while not self._stopped.wait(HEARTBEAT):
             self.peak = max(self.peak, _resident(psutil.Process()))
             self._tick(self)
+
+
+class Progress:
+    """One bar over the code cells of the run, paced by how long each took in the last run."""
+
+    def __init__(self, expected: dict[str, list[float]]):
+        self.expected = expected  # seconds of each code cell, by notebook
+        self.done = 0.0  # expected seconds of the notebooks that are through
+        self.bar = tqdm(
+            total=sum(map(sum, expected.values())),
+            bar_format="{desc} {percentage:3.0f}%|{bar:30}| {elapsed}, about {remaining} left",
+            disable=None,  # no bar where the output is no terminal
+            leave=False,
+        )
+
+    def clock(self, name: str) -> Clock:
+        """A clock for one notebook that moves the bar as its cells are done."""
+        self.bar.set_description_str(name)
+        return Clock(lambda clock: self._show(name, clock))
+
+    def skip(self, name: str) -> None:
+        self.bar.total -= sum(self.expected[name])
+
+    def finish(self, name: str) -> None:
+        self.done += sum(self.expected[name])
+
+    def say(self, line: str) -> None:
+        self.bar.write(line)
+
+    def close(self) -> None:
+        self.bar.close()
+
+    def _show(self, name: str, clock: Clock) -> None:
+        cells, done = self.expected[name], len(clock.cells)
+        current = sum(cells[done : done + 1])  # a cell that takes longer holds the bar still
+        self.bar.n = self.done + sum(cells[:done]) + min(clock.running(), current)
+        self.bar.refresh()
 
 
 def execute(source: Path, partial: Path, parameters: dict, clock: Clock) -> NotebookNode:

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import nbformat
 import yaml
-from tqdm import tqdm
 
 from editlib import executed, manifest, options, report
 from editlib.errors import KitError, unknown
@@ -45,66 +44,27 @@ def reproduce(
     """
     header, data = manifest.describe(ws, overrides), manifest.data_fingerprint(ws)
     entries, names = {}, ws.profile.notebooks
-    progress = Progress(chosen, _last_seconds(ws))
-    for name in names:
-        key = _key(ws, name, parameters[name], data)
-        entry = _read_entry(ws, name)
-        fresh = _is_unchanged(ws, name, entry, key)
-        label = f"[{names.index(name) + 1}/{len(names)}] {name}"
-        if name in chosen and (force or not fresh):
-            entry = _run(ws, name, parameters[name], key, progress)
-            fresh = True
-            progress.say(f"{label}  {_duration(entry['seconds'])}")
-        elif name in chosen:
-            progress.skip(name)
-            progress.say(f"{label}  unchanged")
-        if fresh:
-            entries[name] = entry
-            _write_manifest(ws, header, entries)
-    progress.close()
+    progress = executed.Progress(_expected_seconds(ws, chosen))
+    try:
+        for number, name in enumerate(names, start=1):
+            key, entry = _key(ws, name, parameters[name], data), _read_entry(ws, name)
+            fresh = _is_unchanged(ws, name, entry, key)
+            if name in chosen and (force or not fresh):
+                entry, fresh = _run(ws, name, parameters[name], key, progress), True
+                _write_manifest(ws, header, entries | {name: entry})
+                progress.say(f"[{number}/{len(names)}] {name}  {_duration(entry['seconds'])}")
+            elif name in chosen:
+                progress.skip(name)
+                progress.say(f"[{number}/{len(names)}] {name}  unchanged")
+            if fresh:
+                entries[name] = entry
+    finally:
+        progress.close()
+        _write_manifest(ws, header, entries)
     report.build(ws)
 
 
-class Progress:
-    """One bar over the code cells of the run, paced by how long each took in the last run."""
-
-    def __init__(self, names: Sequence[str], last: dict[str, list[float]]):
-        self.expected = {name: _expected(name, last.get(name, [])) for name in names}
-        self.done = 0.0  # expected seconds of the notebooks that are through
-        self.bar = tqdm(
-            total=sum(map(sum, self.expected.values())),
-            bar_format="{desc} {percentage:3.0f}%|{bar:30}| {elapsed}, about {remaining} left",
-            disable=None,  # no bar where the output is no terminal
-            leave=False,
-        )
-
-    def clock(self, name: str) -> executed.Clock:
-        """A clock for one notebook that moves the bar as its cells are done."""
-        self.bar.set_description_str(name)
-        return executed.Clock(lambda clock: self._show(name, clock))
-
-    def skip(self, name: str) -> None:
-        self.bar.total -= sum(self.expected[name])
-
-    def finish(self, name: str) -> None:
-        self.done += sum(self.expected[name])
-
-    def say(self, line: str) -> None:
-        self.bar.write(line)
-
-    def close(self) -> None:
-        self.bar.close()
-
-    def _show(self, name: str, clock: executed.Clock) -> None:
-        before, now = self.expected[name], len(clock.cells)
-        running = min(
-            clock.running(), sum(before[now : now + 1])
-        )  # a late cell holds the bar still
-        self.bar.n = self.done + sum(before[:now]) + running
-        self.bar.refresh()
-
-
-def _run(ws: Workspace, name: str, parameters: dict, key: str, progress: Progress) -> dict:
+def _run(ws: Workspace, name: str, parameters: dict, key: str, progress: executed.Progress) -> dict:
     """Run one notebook, keep its executed copy, and return and store its entry of the manifest."""
     source, target = NOTEBOOKS / f"{name}.ipynb", ws.folder / "notebooks" / f"{name}.ipynb"
     partial = ws.artifacts / "partial" / source.name
@@ -194,21 +154,23 @@ def _read_entry(ws: Workspace, name: str) -> dict | None:
     return _read_json(_entry_path(ws, name))
 
 
-def _last_seconds(ws: Workspace) -> dict[str, list[float]]:
-    entries = (_read_json(ws.folder / "manifest.json") or {}).get("notebooks", {})
-    return {name: entry["cell_seconds"] for name, entry in entries.items()}
-
-
-def _expected(name: str, last: list[float]) -> list[float]:
-    """Seconds of each code cell in the last run; a second each where the notebook has changed."""
-    cells = [cell for cell in _read_notebook(name).cells if cell.cell_type == "code"]
-    return last if len(last) == len(cells) + 1 else [1.0] * (len(cells) + 1)  # 1: the parameters
+def _expected_seconds(ws: Workspace, names: Sequence[str]) -> dict[str, list[float]]:
+    """Seconds of each code cell in the last run; one each where a notebook is new or changed."""
+    last = (_read_json(ws.folder / "manifest.json") or {}).get("notebooks", {})
+    expected = {}
+    for name in names:
+        cells = [cell for cell in _read_notebook(name).cells if cell.cell_type == "code"]
+        known = last.get(name, {}).get("cell_seconds", [])
+        injected = 1  # papermill adds a cell, with the parameters
+        fits = len(known) == len(cells) + injected
+        expected[name] = known if fits else [1.0] * (len(cells) + injected)
+    return expected
 
 
 def _write_manifest(ws: Workspace, header: dict, entries: dict[str, dict]) -> None:
-    """Write manifest.json, unless the one on disk tells of these very runs."""
+    """Write manifest.json, which lists what is up to date; left alone if it does so already."""
     path = ws.folder / "manifest.json"
-    if (_read_json(path) or {}).get("notebooks") != entries:
+    if entries and (_read_json(path) or {}).get("notebooks") != entries:
         usage = {"teacher_usage": manifest.teacher_usage(ws)}
         _write_json(path, header | usage | {"notebooks": entries})
 
