@@ -4,18 +4,375 @@ One colour is one method, or one kind of mistake, in every notebook; all are saf
 eyes and differ in grey.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 WIDTH = 6.5  # inches
 
 
 # --- teaching: notebooks 01 to 03 -------------------------------------------------------------
 
+SIDES = {"right": "#24527a", "wrong": "#d08c60", "dropped": "#c9ccd1"}  # of a CoT, of a pair
+SUBSETS = {"D+dual": SIDES["right"], "D-dual": SIDES["wrong"]}
+
+
+def teacher_accuracy(table: pd.DataFrame) -> Figure:
+    """Accuracy of the teacher by task, best first, with its interval over questions.
+
+    table: task, accuracy, low, high (0 to 1); the row of task "all" is drawn as a line.
+    """
+    tasks = table[table["task"] != "all"].sort_values("accuracy", kind="stable")
+    fig, ax = _rows(len(tasks))
+    bounds = [tasks["accuracy"] - tasks["low"], tasks["high"] - tasks["accuracy"]]
+    ax.errorbar(
+        100 * tasks["accuracy"],
+        tasks["task"],
+        xerr=[100 * side for side in bounds],
+        fmt="o",
+        color=SIDES["right"],
+    )
+    (mean,) = 100 * table.loc[table["task"] == "all", "accuracy"]
+    ax.axvline(mean, color="0.4", ls="--", lw=1)
+    ax.text(mean, 1.01, "all questions", transform=ax.get_xaxis_transform(), ha="center", size=8)
+    ax.set(xlabel="accuracy of the teacher (%), bars: 95 % over questions", xlim=(0, 100))
+    return fig
+
+
+def funnel(table: pd.DataFrame) -> Figure:
+    """What became of the questions, step by step, as stacked bars.
+
+    table: step, outcome, side (a name of SIDES), n, in the order to draw; zeros leave no trace.
+    """
+    steps = list(dict.fromkeys(table["step"]))
+    fig, ax = _rows(len(steps), height=0.55)
+    left = dict.fromkeys(steps, 0)
+    for row in table[table["n"] > 0].itertuples():
+        bar = ax.barh(row.step, row.n, left=left[row.step], color=SIDES[row.side], ec="white")
+        left[row.step] += row.n
+        if row.n > 0.08 * table.groupby("step")["n"].sum().max():  # else the words do not fit
+            ink = "white" if row.side == "right" else "black"
+            ax.bar_label(bar, [f"{row.outcome}\n{row.n}"], label_type="center", size=8, color=ink)
+    ax.set(xlabel="questions", yticks=range(len(steps)), yticklabels=steps)
+    ax.invert_yaxis()
+    return fig
+
+
+def share_by_task(table: pd.DataFrame, xlabel: str, reference: tuple[str, float] | None) -> Figure:
+    """Share of each pair by task: one dot a pair, a stroke at the median of the task.
+
+    table: task, subset, share (0 to 1). reference: name and value of a line to compare with.
+    """
+    tasks = list(dict.fromkeys(table["task"]))
+    fig, ax = _rows(len(tasks))
+    for subset, colour in SUBSETS.items():
+        part = table[table["subset"] == subset]
+        place = part.groupby("task")["share"].rank(method="first", pct=True) - 0.5
+        height = part["task"].map(tasks.index) + 0.6 * place  # spread, so that dots do not hide
+        if len(part):
+            ax.plot(100 * part["share"], height, "o", color=colour, ms=3, alpha=0.6, label=subset)
+    medians = 100 * table.groupby("task")["share"].median()[tasks]
+    ax.plot(medians, range(len(tasks)), "|", color="black", ms=16, mew=2, label="median")
+    if reference:
+        ax.axvline(100 * reference[1], color="0.4", ls="--", lw=1, label=reference[0])
+    ax.set(xlabel=xlabel, xlim=(0, None), yticks=range(len(tasks)), yticklabels=tasks)
+    ax.invert_yaxis()
+    ax.legend(frameon=False, fontsize=8)
+    return fig
+
+
+def agreement(table: pd.DataFrame) -> Figure:
+    """Precision and recall of key steps against known mistakes, beside the level of chance.
+
+    table: group, measure ("precision", "recall"), locator ("edit distance", "random"), value
+    (0 to 1).
+    """
+    groups = list(dict.fromkeys(table["group"]))
+    fig, axes = plt.subplots(
+        1, 2, figsize=(WIDTH, 0.9 + 0.28 * len(groups)), sharey=True, layout="constrained"
+    )
+    looks = {"edit distance": ("o", SIDES["right"]), "random": ("x", "0.5")}
+    for ax, measure in zip(axes, ("precision", "recall"), strict=True):
+        for locator, (marker, colour) in looks.items():
+            part = table[(table["measure"] == measure) & (table["locator"] == locator)]
+            ax.plot(100 * part["value"], part["group"], marker, color=colour, label=locator)
+        ax.set(xlabel=f"{measure} (%)", xlim=(0, 100))
+        ax.grid(axis="x", color="0.9")
+    axes[0].invert_yaxis()
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper right", ncols=2, frameon=False)
+    return fig
+
+
+def _rows(n: int, height: float = 0.28) -> tuple[Figure, Axes]:
+    """A figure of horizontal rows."""
+    fig, ax = plt.subplots(figsize=(WIDTH, 0.9 + height * n), layout="constrained")
+    ax.spines[["top", "right"]].set_visible(False)
+    return fig, ax
+
 
 # --- students: notebooks 04 to 06 -------------------------------------------------------------
+
+STUDENTS = {  # in the order of every figure
+    "Base student": "#767676",
+    "Std-CoT": "#0072b2",
+    "Std-CoT continued": "#56b4e9",
+    "EDIT w/o KRSL": "#009e73",
+    "EDIT w/o RWC": "#e69f00",
+    "EDIT": "#d55e00",
+}
+KINDS = {"LE": "#0072b2", "KE": "#e69f00", "MCE": "#882255"}
+SIDES = {"correct": ("#0072b2", "o"), "wrong": ("#d55e00", "X")}
+PARTS = {"mistake": ("#d55e00", ""), "consequence": ("#f0c060", "///"), "routine": ("#d9d9d9", "")}
+MARKS = {  # who says it: colour, marker, how far above the middle of its row
+    "this run": ("#222222", "o", 0.13),
+    "the paper": ("#c0267e", "D", -0.13),
+}
+
+
+def loss_curves(curves: pd.DataFrame) -> Figure:
+    """Training loss (nats per token) by update; lines are means over seeds, bands their range.
+
+    curves: method, seed, step, tokens (one panel each), nll.
+    """
+    figure, axes = _panels(_in_order(curves["tokens"]), height=2.9, sharex=False)
+    for name, ax in axes.items():
+        sns.lineplot(
+            curves[curves["tokens"] == name],
+            **{"x": "step", "y": "nll", "hue": "method", "ax": ax, "legend": False},
+            hue_order=_students(curves),
+            palette=STUDENTS,
+            errorbar=("pi", 100),
+        )
+        ax.set(title=name, xlabel="updates", ylabel="NLL (nats per token)")
+    _legend(figure, {name: {"color": STUDENTS[name]} for name in _students(curves)})
+    return figure
+
+
+def validation_accuracy(epochs: pd.DataFrame) -> Figure:
+    """Accuracy (%) on validation questions after each epoch; a line a seed, a ring the one kept.
+
+    epochs: method, seed, epoch, accuracy, chosen.
+    """
+    figure, axes = _panels(_students(epochs), height=2.5)
+    for name, ax in axes.items():
+        part = epochs[epochs["method"] == name]
+        for _, line in part.groupby("seed"):
+            ax.plot(line["epoch"], 100 * line["accuracy"], ".-", color=STUDENTS[name], alpha=0.7)
+        kept = part[part["chosen"]]
+        ring = {"s": 70, "facecolors": "none", "edgecolors": "black", "zorder": 3}
+        ax.scatter(kept["epoch"], 100 * kept["accuracy"], **ring)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.set_title(name, fontsize=8)
+        ax.set(xlabel="epoch", ylabel="validation accuracy (%)", ylim=(0, None))
+    return figure
+
+
+def probes(table: pd.DataFrame) -> Figure:
+    """Mean NLL (nats) of key and of routine tokens of both sides; dots are seeds, marks means.
+
+    table: method, seed, tokens ("key", "routine"), side ("correct", "wrong"), nll.
+    """
+    methods = _students(table)
+    figure, axes = _panels(_in_order(table["tokens"]), height=0.9 + 0.33 * len(methods))
+    for name, ax in axes.items():
+        part = table[table["tokens"] == name]
+        means = part.groupby(["method", "side"])["nll"].mean().unstack()
+        for row, method in enumerate(methods):
+            ax.plot(means.loc[method, list(SIDES)], [row, row], color="#bbbbbb", zorder=1)
+        for side, (colour, marker) in SIDES.items():
+            rows = part[part["side"] == side]
+            ax.scatter(rows["nll"], [methods.index(m) for m in rows["method"]], s=5, color=colour)
+            ax.scatter(means.loc[methods, side], range(len(methods)), 45, colour, marker, alpha=0.8)
+        _rows(ax, methods)
+        ax.set(title=f"{name} tokens", xlabel="mean NLL (nats)")
+    _legend(figure, {f"{s} CoT": {"color": c, "marker": m} for s, (c, m) in SIDES.items()})
+    return figure
+
+
+def accuracy_by_method(
+    accuracy: pd.DataFrame, summary: pd.DataFrame, guessing: Mapping[str, float]
+) -> Figure:
+    """Accuracy (%) of each method and split; dots are seeds, bars 95 % intervals over seeds.
+
+    accuracy: split, method, seed, accuracy. summary: split, method, accuracy, low, high.
+    guessing: accuracy by chance of each split, drawn as a dashed line.
+    """
+    methods = _students(summary)
+    figure, axes = _panels(_in_order(summary["split"]), height=0.9 + 0.33 * len(methods))
+    for split, ax in axes.items():
+        for row, method in enumerate(methods):
+            own = {"split": split, "method": method}
+            mean = _only(summary, own).iloc[0]
+            _interval(ax, mean, "accuracy", row, color=STUDENTS[method], marker="|", markersize=13)
+            seeds = 100 * _only(accuracy, own)["accuracy"]
+            ax.plot(seeds, [row] * len(seeds), ".", color="black", alpha=0.6, zorder=3)
+        ax.axvline(100 * guessing[split], color="black", linestyle="--", linewidth=1)
+        _rows(ax, methods)
+        ax.set(title=split, xlabel="accuracy (%)", xlim=(0, None))
+    _legend(figure, {"guessing": {"color": "black", "linestyle": "--"}})
+    return figure
+
+
+def accuracy_by_task(table: pd.DataFrame) -> Figure:
+    """Accuracy (%) of each task and method as a map, a block a split, beside what guessing gets.
+
+    table: split, task, method, accuracy (mean over seeds), chance (nan where it is not known).
+    """
+    splits = _in_order(table["split"])
+    blocks = [_task_block(table[table["split"] == split]) for split in splits]
+    figure = Figure(figsize=(WIDTH, 1.3 + 0.26 * sum(map(len, blocks))), layout="constrained")
+    ratios = [len(block) for block in blocks]
+    axes = figure.subplots(len(splits), sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
+    for split, block, ax in zip(splits, blocks, axes, strict=True):
+        colours = {"cmap": "cividis", "vmin": 0, "vmax": 100, "cbar": False}
+        sns.heatmap(block, annot=True, fmt=".0f", ax=ax, linewidths=1, **colours)
+        ax.set(xlabel="", ylabel="")
+        ax.set_title(split, fontsize=9, loc="left")
+        ax.tick_params(length=0)
+    axes[-1].tick_params(axis="x", rotation=30)
+    for name in axes[-1].get_xticklabels():
+        name.set(horizontalalignment="right", rotation_mode="anchor")
+    return figure
+
+
+def _task_block(table: pd.DataFrame) -> pd.DataFrame:
+    """Percentages: tasks down; guessing, then the methods across."""
+    wide = table.pivot(index="task", columns="method", values="accuracy")[_students(table)]
+    wide.insert(0, "guessing", table.groupby("task")["chance"].first())
+    return 100 * wide.loc[_in_order(table["task"])].rename_axis(index=None, columns=None)
+
+
+def differences(table: pd.DataFrame) -> Figure:
+    """Accuracy of one method less that of others (points), ours with its 95 % interval over
+    questions and the paper's; a filled dot is a difference that the corrected test calls decided.
+
+    table: split, baseline, difference, low, high, decided, paper (nan where it has none).
+    """
+    baselines = _in_order(table["baseline"])
+    figure, axes = _panels(_in_order(table["split"]), height=1.1 + 0.4 * len(baselines))
+    ours, paper = MARKS["this run"], MARKS["the paper"]
+    for split, ax in axes.items():
+        for _, row in table[table["split"] == split].iterrows():
+            y, face = baselines.index(row["baseline"]), ours[0] if row["decided"] else "white"
+            style = {"color": ours[0], "marker": ours[1], "markerfacecolor": face}
+            _interval(ax, row, "difference", y - ours[2], **style)
+            ax.plot(100 * row["paper"], y - paper[2], paper[1], color=paper[0], markersize=5)
+        ax.axvline(0, color="black", linewidth=1)
+        _rows(ax, baselines)
+        ax.set(title=split, xlabel="difference (points)")
+    _legend(figure, {name: {"color": c, "marker": m} for name, (c, m, _) in MARKS.items()})
+    return figure
+
+
+def mistake_shares(table: pd.DataFrame) -> Figure:
+    """Share (%) of pairs by the kinds of their mistakes; bars are 95 % intervals over pairs.
+
+    table: source (a name of MARKS), subset (one panel each), kinds, share, low, high.
+    """
+    kinds = _in_order(table["kinds"])
+    figure, axes = _panels(_in_order(table["subset"]), height=1.1 + 0.3 * len(kinds))
+    for subset, ax in axes.items():
+        for _, row in table[table["subset"] == subset].iterrows():
+            colour, marker, above = MARKS[row["source"]]
+            style = {"color": colour, "marker": marker, "markersize": 5}
+            _interval(ax, row, "share", kinds.index(row["kinds"]) - above, **style)
+        _rows(ax, kinds)
+        ax.set(title=subset, xlabel="share of pairs (%)", xlim=(0, None))
+    _legend(figure, {name: {"color": c, "marker": m} for name, (c, m, _) in MARKS.items()})
+    return figure
+
+
+def mistake_positions(table: pd.DataFrame) -> Figure:
+    """Share (%) of mistakes that begin no later than a place in their CoT (0: start, 1: end).
+
+    table: kinds (single ones), position.
+    """
+    figure = Figure(figsize=(WIDTH * 0.7, 2.9), layout="constrained")
+    ax = figure.subplots()
+    for (kind, colour), line in zip(KINDS.items(), ("-", "--", "-."), strict=True):
+        places = table.loc[table["kinds"] == kind, "position"]
+        if len(places):
+            ax.ecdf(places, color=colour, linestyle=line, label=f"{kind} ({len(places)})")
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.set(xlabel="where the mistake begins", ylabel="mistakes so far", xlim=(0, 1))
+    ax.legend(frameon=False)
+    return figure
+
+
+def composition(table: pd.DataFrame) -> Figure:
+    """Of which parts all tokens, and of which the key tokens, of wrong CoTs consist (%).
+
+    table: kinds, of ("all tokens", "key tokens"), part, share.
+    """
+    bars = table.set_index(["kinds", "of", "part"])["share"].unstack()
+    bars = bars.reindex([(k, o) for k in KINDS for o in _in_order(table["of"])]).dropna()
+    figure = Figure(figsize=(WIDTH, 1 + 0.3 * len(bars)), layout="constrained")
+    ax, names = figure.subplots(), [f"{kind}, {of}" for kind, of in bars.index]
+    left = 0 * bars.iloc[:, 0]
+    for part, (colour, hatch) in PARTS.items():
+        drawn = ax.barh(names, 100 * bars[part], left=left, color=colour, hatch=hatch, label=part)
+        texts = [f"{share:.0%}" if share > 0.04 else "" for share in bars[part]]
+        ax.bar_label(drawn, texts, label_type="center", fontsize=8, backgroundcolor="#ffffffb0")
+        left = left + 100 * bars[part]
+    ax.invert_yaxis()
+    ax.set(xlabel="share of the tokens (%)", xlim=(0, 100))
+    figure.legend(*ax.get_legend_handles_labels(), **_BELOW)
+    return figure
+
+
+_BELOW = {"loc": "outside lower center", "ncols": 3, "frameon": False, "fontsize": 8}
+
+
+def _panels(names: Sequence[str], height: float, sharex: bool | str = "all"):
+    """A row of panels, three at most in each, and their axes by name."""
+    rows, columns = math.ceil(len(names) / 3), min(len(names), 3)
+    figure = Figure(figsize=(WIDTH, height * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, sharex=sharex, sharey=True, squeeze=False).flat
+    for spare in list(axes)[len(names) :]:
+        spare.remove()
+    return figure, dict(zip(names, axes, strict=False))
+
+
+def _in_order(column: pd.Series) -> list[str]:
+    """The values of a column in the order of their first row."""
+    return list(dict.fromkeys(column))
+
+
+def _students(table: pd.DataFrame) -> list[str]:
+    return [name for name in STUDENTS if name in set(table["method"])]
+
+
+def _only(table: pd.DataFrame, values: Mapping[str, str]) -> pd.DataFrame:
+    """The rows that hold these values."""
+    return table[(table[list(values)] == pd.Series(values)).all(axis=1)]
+
+
+def _interval(ax: Axes, row: pd.Series, of: str, y: float, **style) -> None:
+    """A mark at row[of] with a bar from row["low"] to row["high"], in percent; bars may be nan."""
+    value, low, high = 100 * row[of], 100 * row["low"], 100 * row["high"]
+    ax.plot([low, high], [y, y], color=style["color"], linewidth=2)
+    ax.plot(value, y, linestyle="", **style)
+
+
+def _rows(ax: Axes, names: Sequence[str]) -> None:
+    """Name the rows 0, 1, ... of a dot plot from the top down."""
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.grid(axis="x", color="#e5e5e5")
+    ax.set_axisbelow(True)
+
+
+def _legend(figure: Figure, lines: Mapping[str, Mapping]) -> None:
+    """A legend below the panels, one entry a name, drawn as a line of this style."""
+    drawn = [
+        Line2D([], [], **({"linestyle": ""} if "marker" in s else {}) | s) for s in lines.values()
+    ]
+    figure.legend(drawn, lines, **_BELOW)

@@ -147,6 +147,39 @@ def overlaps(spans: Sequence[tuple[int, int]], marked: Sequence[Sequence[int]]) 
     return np.array([any(max(s, a) < min(e, b) for a, b in marked) for s, e in spans], dtype=bool)
 
 
+# --- how much of a pair is key ---------------------------------------------------------------
+
+
+def mark(duals: Sequence[DualCoT], segment: Segmenter, ties: Ties = "library") -> pd.DataFrame:
+    """Key marks of both sides: id, task, subset, correct_key, wrong_key (bool, one a unit)."""
+    rows = []
+    for pair in duals:
+        correct, wrong = segment(pair.correct).ids, segment(pair.wrong).ids
+        marks = key_mask(correct, wrong, ties), key_mask(wrong, correct, ties)
+        rows.append((pair.id, pair.task, pair.subset, *marks))
+    return pd.DataFrame(rows, columns=["id", "task", "subset", "correct_key", "wrong_key"])
+
+
+def shares(marks: pd.DataFrame) -> pd.DataFrame:
+    """Key share of each pair and side, from the columns of mark().
+
+    Returns one row a pair and side ("correct", "wrong", "both"): id, task, subset, side, units,
+    key, share (key / units).
+    """
+    sides = {
+        "correct": marks["correct_key"],
+        "wrong": marks["wrong_key"],
+        "both": [[*a, *b] for a, b in zip(marks["correct_key"], marks["wrong_key"], strict=True)],
+    }
+    rows = [
+        (row.id, row.task, row.subset, side, len(key), int(sum(key)))
+        for side, keys in sides.items()
+        for row, key in zip(marks.itertuples(), keys, strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=["id", "task", "subset", "side", "units", "key"])
+    return table.assign(share=table["key"] / table["units"])
+
+
 # --- key steps against known mistakes --------------------------------------------------------
 
 Locator = Callable[[Sequence[int], Sequence[int]], np.ndarray]  # (tokens, twin) -> bool (T,)
@@ -197,8 +230,9 @@ def scores(counts: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     """Precision, recall and F1 of key units for each group of rows of agreement().
 
     recall = found / mistake: which share of the mistakes bears a mark. precision = hit / key:
-    which share of the marks lies on a mistake or on what follows from it. All pool the units of a
-    group; nan where there is nothing to divide by. Returns by, pairs, precision, recall, f1.
+    which share of the marks lies on a mistake or on what follows from it. All three pool the units
+    of a group; nan where there is nothing to divide by. reached: share of pairs with a mark on any
+    unit of a mistake. Returns by, pairs, precision, recall, f1, reached.
     """
     groups = counts.groupby(list(by), sort=False) if by else counts.groupby(lambda _: 0)
     sums = groups[["key", "mistake", "found", "hit"]].sum()
@@ -209,6 +243,7 @@ def scores(counts: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
             "precision": precision,
             "recall": recall,
             "f1": 2 * precision * recall / (precision + recall),
+            "reached": (counts["found"] > 0).groupby(groups.ngroup()).mean().to_numpy(),
         }
     )
     return table.reset_index(drop=not by)

@@ -8,9 +8,11 @@ from editlib.keysteps import (
     agreement,
     edits,
     key_mask,
+    mark,
     overlaps,
     random_mask,
     scores,
+    shares,
     word_segmenter,
 )
 from editlib.records import DualCoT
@@ -97,6 +99,14 @@ def test_an_empty_side_is_refused(ties):
         key_mask([], [1, 2], ties)
 
 
+def test_shares_count_key_tokens_of_each_side_and_of_both():
+    pair = DualCoT(*("a", "q", "colours", "D-dual", "?", "it is red now", "it is blue"), *"1200")
+    table = shares(mark([pair], word_segmenter())).set_index("side")
+    assert table["units"].to_dict() == {"correct": 4, "wrong": 3, "both": 7}
+    assert table["key"].to_dict() == {"correct": 2, "wrong": 1, "both": 3}
+    assert table.loc["both", "share"] == 3 / 7
+
+
 # --- against known mistakes -------------------------------------------------------------------
 
 
@@ -140,6 +150,7 @@ def test_precision_and_recall_pool_the_tokens_of_all_pairs():
     assert table["precision"] == pytest.approx(2 / 4)
     assert table["recall"] == pytest.approx(1 / 3)
     assert table["f1"] == pytest.approx(2 / (4 / 2 + 3 / 1))
+    assert table["reached"] == 1 / 2
 
 
 def test_scores_come_by_group_in_the_order_of_the_rows():
@@ -147,6 +158,7 @@ def test_scores_come_by_group_in_the_order_of_the_rows():
     table = scores(meet(SLIP, other), by=["kind"])
     assert table["kind"].tolist() == ["calculation", "knowledge+logical"]
     assert table["pairs"].tolist() == [1, 1]
+    assert table["reached"].tolist() == [1, 1]
 
 
 def test_marks_on_everything_find_all_and_marks_on_nothing_find_none():

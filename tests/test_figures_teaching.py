@@ -1,0 +1,86 @@
+import io
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+from editlib import figures
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def png(figure):
+    buffer = io.BytesIO()
+    figure.savefig(buffer, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+ACCURACY = pd.DataFrame(
+    {"task": ["a", "b", "all"], "accuracy": [0.9, 0.5, 0.7], "low": 0.4, "high": 0.95}
+)
+FUNNEL = pd.DataFrame(
+    {
+        "step": ["asked", "asked", "paired"],
+        "outcome": ["D+", "D-", "none"],
+        "side": ["right", "wrong", "dropped"],
+        "n": [6, 2, 0],
+    }
+)
+SHARES = pd.DataFrame(
+    {"task": list("aabb"), "subset": ["D+dual", "D-dual"] * 2, "share": [0.1, 0.2, 0.3, 0.5]}
+)
+AGREEMENT = pd.DataFrame(
+    [
+        (g, m, loc, 0.5)
+        for g in "ab"
+        for m in ("precision", "recall")
+        for loc in ("edit distance", "random")
+    ],
+    columns=["group", "measure", "locator", "value"],
+)
+
+
+def test_the_teacher_is_drawn_in_percent_best_task_on_top():
+    (ax,) = figures.teacher_accuracy(ACCURACY).axes
+    dots = ax.lines[0]
+    assert list(dots.get_xdata()) == [50, 90]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["b", "a"]
+
+
+def test_the_funnel_draws_what_is_there():
+    (ax,) = figures.funnel(FUNNEL).axes
+    assert [bar.get_width() for bar in ax.patches] == [6, 2]
+    assert [bar.get_x() for bar in ax.patches] == [0, 6]
+    assert [text.get_text() for text in ax.texts] == ["D+\n6", "D-\n2"]
+
+
+def test_each_pair_is_a_dot_and_each_task_has_its_median():
+    (ax,) = figures.share_by_task(SHARES, "key share (%)", ("paper", 0.047)).axes
+    lines = {line.get_label(): line.get_xdata().tolist() for line in ax.lines}
+    assert lines["D+dual"] == [10, 30] and lines["D-dual"] == [20, 50]
+    assert lines["median"] == [15, 40]
+    assert lines["paper"] == [4.7, 4.7]
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: figures.teacher_accuracy(ACCURACY),
+        lambda: figures.funnel(FUNNEL),
+        lambda: figures.share_by_task(SHARES, "share (%)", None),
+        lambda: figures.agreement(AGREEMENT),
+    ],
+)
+def test_a_figure_repeats_byte_for_byte(draw):
+    first = png(draw())
+    assert png(draw()) == first
+
+
+def test_precision_and_recall_stand_side_by_side():
+    left, right = figures.agreement(AGREEMENT).axes
+    assert left.get_xlabel() == "precision (%)" and right.get_xlabel() == "recall (%)"
+    assert {line.get_label() for line in left.lines} == {"edit distance", "random"}
