@@ -5,8 +5,7 @@ eyes and differ in grey.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -21,8 +20,8 @@ WIDTH = 6.5  # inches
 
 # --- teaching: notebooks 01 to 03 -------------------------------------------------------------
 
-SIDES = {"right": "#24527a", "wrong": "#d08c60", "dropped": "#c9ccd1"}  # of a CoT, of a pair
-SUBSETS = {"D+dual": SIDES["right"], "D-dual": SIDES["wrong"]}
+FATES = {"right": "#24527a", "wrong": "#d08c60", "dropped": "#c9ccd1"}  # of a CoT, of a pair
+SUBSETS = {"D+dual": FATES["right"], "D-dual": FATES["wrong"]}
 
 
 def teacher_accuracy(table: pd.DataFrame) -> Figure:
@@ -38,7 +37,7 @@ def teacher_accuracy(table: pd.DataFrame) -> Figure:
         tasks["task"],
         xerr=[100 * side for side in bounds],
         fmt="o",
-        color=SIDES["right"],
+        color=FATES["right"],
     )
     (mean,) = 100 * table.loc[table["task"] == "all", "accuracy"]
     ax.axvline(mean, color="0.4", ls="--", lw=1)
@@ -50,13 +49,13 @@ def teacher_accuracy(table: pd.DataFrame) -> Figure:
 def funnel(table: pd.DataFrame) -> Figure:
     """What became of the questions, step by step, as stacked bars.
 
-    table: step, outcome, side (a name of SIDES), n, in the order to draw; zeros leave no trace.
+    table: step, outcome, side (a name of FATES), n, in the order to draw; zeros leave no trace.
     """
     steps = list(dict.fromkeys(table["step"]))
     fig, ax = _rows(len(steps), height=0.55)
     left = dict.fromkeys(steps, 0)
     for row in table[table["n"] > 0].itertuples():
-        bar = ax.barh(row.step, row.n, left=left[row.step], color=SIDES[row.side], ec="white")
+        bar = ax.barh(row.step, row.n, left=left[row.step], color=FATES[row.side], ec="white")
         left[row.step] += row.n
         if row.n > 0.08 * table.groupby("step")["n"].sum().max():  # else the words do not fit
             ink = "white" if row.side == "right" else "black"
@@ -99,7 +98,7 @@ def agreement(table: pd.DataFrame) -> Figure:
     fig, axes = plt.subplots(
         1, 2, figsize=(WIDTH, 0.9 + 0.28 * len(groups)), sharey=True, layout="constrained"
     )
-    looks = {"edit distance": ("o", SIDES["right"]), "random": ("x", "0.5")}
+    looks = {"edit distance": ("o", FATES["right"]), "random": ("x", "0.5")}
     for ax, measure in zip(axes, ("precision", "recall"), strict=True):
         for locator, (marker, colour) in looks.items():
             part = table[(table["measure"] == measure) & (table["locator"] == locator)]
