@@ -20,7 +20,7 @@ WIDTH = 6.5  # inches
 
 # --- teaching: notebooks 01 to 03 -------------------------------------------------------------
 
-FATES = {"right": "#24527a", "wrong": "#d08c60", "dropped": "#c9ccd1"}  # of a CoT, of a pair
+FATES = {"right": "#0072b2", "wrong": "#d55e00", "dropped": "#c9ccd1"}  # of a CoT, of a pair
 SUBSETS = {"D+dual": FATES["right"], "D-dual": FATES["wrong"]}
 
 
@@ -30,7 +30,7 @@ def teacher_accuracy(table: pd.DataFrame) -> Figure:
     table: task, accuracy, low, high (0 to 1); the row of task "all" is drawn as a line.
     """
     tasks = table[table["task"] != "all"].sort_values("accuracy", kind="stable")
-    fig, ax = _rows(len(tasks))
+    fig, ax = _horizontal(len(tasks))
     bounds = [tasks["accuracy"] - tasks["low"], tasks["high"] - tasks["accuracy"]]
     ax.errorbar(
         100 * tasks["accuracy"],
@@ -52,7 +52,7 @@ def funnel(table: pd.DataFrame) -> Figure:
     table: step, outcome, side (a name of FATES), n, in the order to draw; zeros leave no trace.
     """
     steps = list(dict.fromkeys(table["step"]))
-    fig, ax = _rows(len(steps), height=0.55)
+    fig, ax = _horizontal(len(steps), height=0.55)
     left = dict.fromkeys(steps, 0)
     for row in table[table["n"] > 0].itertuples():
         bar = ax.barh(row.step, row.n, left=left[row.step], color=FATES[row.side], ec="white")
@@ -71,7 +71,7 @@ def share_by_task(table: pd.DataFrame, xlabel: str, reference: tuple[str, float]
     table: task, subset, share (0 to 1). reference: name and value of a line to compare with.
     """
     tasks = list(dict.fromkeys(table["task"]))
-    fig, ax = _rows(len(tasks))
+    fig, ax = _horizontal(len(tasks))
     for subset, colour in SUBSETS.items():
         part = table[table["subset"] == subset]
         place = part.groupby("task")["share"].rank(method="first", pct=True) - 0.5
@@ -110,7 +110,7 @@ def agreement(table: pd.DataFrame) -> Figure:
     return fig
 
 
-def _rows(n: int, height: float = 0.28) -> tuple[Figure, Axes]:
+def _horizontal(n: int, height: float = 0.28) -> tuple[Figure, Axes]:
     """A figure of horizontal rows."""
     fig, ax = plt.subplots(figsize=(WIDTH, 0.9 + height * n), layout="constrained")
     ax.spines[["top", "right"]].set_visible(False)
