@@ -128,7 +128,7 @@ STUDENTS = {  # in the order of every figure
     "EDIT": "#d55e00",
 }
 KINDS = {"LE": "#0072b2", "KE": "#e69f00", "MCE": "#882255"}
-SIDES = {"correct": ("#0072b2", "o"), "wrong": ("#d55e00", "X")}
+PROBED = {"correct": (FATES["right"], "o"), "wrong": (FATES["wrong"], "X")}
 PARTS = {"mistake": ("#d55e00", ""), "consequence": ("#f0c060", "///"), "routine": ("#d9d9d9", "")}
 MARKS = {  # who says it: colour, marker, how far above the middle of its row
     "this run": ("#222222", "o", 0.13),
@@ -185,14 +185,14 @@ def probes(table: pd.DataFrame) -> Figure:
         part = table[table["tokens"] == name]
         means = part.groupby(["method", "side"])["nll"].mean().unstack()
         for row, method in enumerate(methods):
-            ax.plot(means.loc[method, list(SIDES)], [row, row], color="#bbbbbb", zorder=1)
-        for side, (colour, marker) in SIDES.items():
+            ax.plot(means.loc[method, list(PROBED)], [row, row], color="#bbbbbb", zorder=1)
+        for side, (colour, marker) in PROBED.items():
             rows = part[part["side"] == side]
             ax.scatter(rows["nll"], [methods.index(m) for m in rows["method"]], s=5, color=colour)
             ax.scatter(means.loc[methods, side], range(len(methods)), 45, colour, marker, alpha=0.8)
-        _rows(ax, methods)
+        _name_rows(ax, methods)
         ax.set(title=f"{name} tokens", xlabel="mean NLL (nats)")
-    _legend(figure, {f"{s} CoT": {"color": c, "marker": m} for s, (c, m) in SIDES.items()})
+    _legend(figure, {f"{s} CoT": {"color": c, "marker": m} for s, (c, m) in PROBED.items()})
     return figure
 
 
@@ -214,7 +214,7 @@ def accuracy_by_method(
             seeds = 100 * _only(accuracy, own)["accuracy"]
             ax.plot(seeds, [row] * len(seeds), ".", color="black", alpha=0.6, zorder=3)
         ax.axvline(100 * guessing[split], color="black", linestyle="--", linewidth=1)
-        _rows(ax, methods)
+        _name_rows(ax, methods)
         ax.set(title=split, xlabel="accuracy (%)", xlim=(0, None))
     _legend(figure, {"guessing": {"color": "black", "linestyle": "--"}})
     return figure
@@ -265,7 +265,7 @@ def differences(table: pd.DataFrame) -> Figure:
             _interval(ax, row, "difference", y - ours[2], **style)
             ax.plot(100 * row["paper"], y - paper[2], paper[1], color=paper[0], markersize=5)
         ax.axvline(0, color="black", linewidth=1)
-        _rows(ax, baselines)
+        _name_rows(ax, baselines)
         ax.set(title=split, xlabel="difference (points)")
     _legend(figure, {name: {"color": c, "marker": m} for name, (c, m, _) in MARKS.items()})
     return figure
@@ -283,7 +283,7 @@ def mistake_shares(table: pd.DataFrame) -> Figure:
             colour, marker, above = MARKS[row["source"]]
             style = {"color": colour, "marker": marker, "markersize": 5}
             _interval(ax, row, "share", kinds.index(row["kinds"]) - above, **style)
-        _rows(ax, kinds)
+        _name_rows(ax, kinds)
         ax.set(title=subset, xlabel="share of pairs (%)", xlim=(0, None))
     _legend(figure, {name: {"color": c, "marker": m} for name, (c, m, _) in MARKS.items()})
     return figure
@@ -335,8 +335,9 @@ def _panels(names: Sequence[str], height: float, sharex: bool | str = "all"):
     rows, columns = math.ceil(len(names) / 3), min(len(names), 3)
     figure = Figure(figsize=(WIDTH, height * rows), layout="constrained")
     axes = figure.subplots(rows, columns, sharex=sharex, sharey=True, squeeze=False).flat
-    for spare in list(axes)[len(names) :]:
+    for spare in axes[len(names) :]:
         spare.remove()
+    sns.despine(figure)
     return figure, dict(zip(names, axes, strict=False))
 
 
@@ -361,7 +362,7 @@ def _interval(ax: Axes, row: pd.Series, of: str, y: float, **style) -> None:
     ax.plot(value, y, linestyle="", **style)
 
 
-def _rows(ax: Axes, names: Sequence[str]) -> None:
+def _name_rows(ax: Axes, names: Sequence[str]) -> None:
     """Name the rows 0, 1, ... of a dot plot from the top down."""
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)
