@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from datasets import Dataset
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     LlamaConfig,
@@ -103,7 +104,7 @@ def train(recipe: Recipe, folder: Path) -> None:
         trainer = Trainer(
             model=model,
             args=_arguments(recipe, scratch, updates=math.ceil(len(rows) / recipe.batch)),
-            train_dataset=[{"input_ids": row, "labels": row} for row in rows],
+            train_dataset=Dataset.from_dict({"input_ids": rows, "labels": rows}),
         )
         loss = trainer.train().training_loss
     shutil.rmtree(folder, ignore_errors=True)

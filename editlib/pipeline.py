@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
+from datasets import Dataset
 
 from editlib import answers, benchmarks, dual, keysteps, prompts, puzzles, students, teacher
 from editlib.records import (
@@ -18,7 +19,6 @@ from editlib.records import (
     read_frame,
     read_table,
     write_frame,
-    write_jsonl,
     write_table,
 )
 from editlib.teacher import Completion, CompletionStore, PuzzleSettings, Request, Teacher
@@ -156,7 +156,8 @@ def _write_duals(folder: Path, questions, cots, duals, spent: pd.DataFrame) -> N
     write_table(folder / "duals.parquet", duals, DualCoT)
     write_frame(folder / "counts.parquet", pd.DataFrame(dual.counts(questions, cots, duals)))
     write_frame(folder / "usage.parquet", spent)
-    write_jsonl(folder / "preferences.jsonl", dual.preference_rows(duals))
+    preferences = Dataset.from_list(dual.preference_rows(duals))
+    preferences.to_json(folder / "preferences.jsonl", force_ascii=False)
 
 
 def read_annotation(ws: Workspace) -> tuple[list[Question], list[CoT]]:

@@ -4,7 +4,6 @@ Every record is a frozen dataclass of plain values. A table is one parquet file,
 a temporary name and renamed, so that a reader never sees half of it.
 """
 
-import json
 import os
 import tempfile
 from collections.abc import Iterable
@@ -103,12 +102,6 @@ def write_table(path: Path, records: Iterable[Record], kind: type[Record]) -> No
 def write_frame(path: Path, frame: pd.DataFrame) -> None:
     """Write a frame as a parquet table, whole or not at all."""
     atomic_write(path, lambda temporary: frame.to_parquet(temporary, index=False))
-
-
-def write_jsonl(path: Path, rows: Iterable[dict]) -> None:
-    """Write one JSON object a line, UTF-8, whole or not at all."""
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    atomic_write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def read_table(path: Path, kind: type[Record]) -> list[Record]:

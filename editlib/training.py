@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from datasets import Dataset
 from peft import PeftModel
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import Trainer, TrainingArguments
@@ -120,7 +121,7 @@ def fit(
     trainer = StudentTrainer(
         model=model,
         args=_arguments(settings, seed, scratch, updates, selects=score is not None),
-        train_dataset=list(rows),
+        train_dataset=Dataset.from_list(list(rows)),
         objective=objective(settings),
         lr_decay=settings.lr_decay,
         score=score,

@@ -200,7 +200,7 @@ def _child(values: dict, key: str, name: str):
 
 def _explain(error: ValidationError, path: Path) -> str:
     lines = [
-        f"{'.'.join(map(str, e['loc']))}: {e['msg']}"
+        ": ".join(filter(None, [".".join(map(str, e["loc"])), e["msg"]]))
         + ("" if isinstance(e["input"], dict) else f" (found {e['input']!r})")
         for e in error.errors()
     ]
