@@ -180,6 +180,23 @@ def shares(marks: pd.DataFrame) -> pd.DataFrame:
     return table.assign(share=table["key"] / table["units"])
 
 
+def compare_marks(marks: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+    """How two locators differ on the same pairs, from the columns of mark(), side by side.
+
+    Returns side, pairs, changed (pairs with another mark anywhere), units, key, key_other, common
+    (units marked by both).
+    """
+    rows = []
+    for side in ("correct", "wrong"):
+        keys = [np.concatenate(list(table[f"{side}_key"])) for table in (marks, others)]
+        both = zip(marks[f"{side}_key"], others[f"{side}_key"], strict=True)
+        changed = sum(not np.array_equal(first, second) for first, second in both)
+        counted = len(keys[0]), keys[0].sum(), keys[1].sum(), (keys[0] & keys[1]).sum()
+        rows.append((side, len(marks), changed, *counted))
+    columns = ["side", "pairs", "changed", "units", "key", "key_other", "common"]
+    return pd.DataFrame(rows, columns=columns)
+
+
 # --- key steps against known mistakes --------------------------------------------------------
 
 Locator = Callable[[Sequence[int], Sequence[int]], np.ndarray]  # (tokens, twin) -> bool (T,)

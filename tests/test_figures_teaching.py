@@ -60,9 +60,9 @@ def test_the_funnel_draws_what_is_there():
 
 def test_each_pair_is_a_dot_and_each_task_has_its_median():
     (ax,) = figures.share_by_task(SHARES, "key share (%)", ("paper", 0.047)).axes
-    lines = {line.get_label(): line.get_xdata().tolist() for line in ax.lines}
+    lines = {line.get_label(): list(line.get_xdata()) for line in ax.lines}
     assert lines["D+dual"] == [10, 30] and lines["D-dual"] == [20, 50]
-    assert lines["median"] == [15, 40]
+    assert lines["median"] == pytest.approx([15, 40])
     assert lines["paper"] == [4.7, 4.7]
 
 

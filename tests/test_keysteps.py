@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from editlib.keysteps import (
     NoKeySteps,
     agreement,
+    compare_marks,
     edits,
     key_mask,
     mark,
@@ -105,6 +106,18 @@ def test_shares_count_key_tokens_of_each_side_and_of_both():
     assert table["units"].to_dict() == {"correct": 4, "wrong": 3, "both": 7}
     assert table["key"].to_dict() == {"correct": 2, "wrong": 1, "both": 3}
     assert table.loc["both", "share"] == 3 / 7
+
+
+def test_the_tie_rules_are_compared_mark_by_mark():
+    segment = word_segmenter()
+    pairs = [
+        DualCoT(*("a", "q", "t", "D-dual", "?", "0 0", "1 0 1"), *"1200"),
+        DualCoT(*("b", "q", "t", "D-dual", "?", "5 6 7", "5 9 7"), *"1200"),
+    ]
+    table = compare_marks(mark(pairs, segment, "library"), mark(pairs, segment, "authors"))
+    row = table.set_index("side").loc["correct"]
+    assert row[["pairs", "changed", "units"]].tolist() == [2, 1, 5]
+    assert row[["key", "key_other", "common"]].tolist() == [2, 2, 1]
 
 
 # --- against known mistakes -------------------------------------------------------------------
