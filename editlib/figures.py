@@ -65,19 +65,21 @@ def funnel(table: pd.DataFrame) -> Figure:
     return fig
 
 
-def share_by_task(table: pd.DataFrame, xlabel: str, reference: tuple[str, float] | None) -> Figure:
+def share_by_task(
+    table: pd.DataFrame, xlabel: str, reference: tuple[str, float] | None = None
+) -> Figure:
     """Share of each pair by task: one dot a pair, a stroke at the median of the task.
 
     table: task, subset, share (0 to 1). reference: name and value of a line to compare with.
     """
     tasks = list(dict.fromkeys(table["task"]))
     fig, ax = _horizontal(len(tasks))
-    for subset, colour in SUBSETS.items():
+    for subset in [name for name in SUBSETS if name in set(table["subset"])]:
         part = table[table["subset"] == subset]
         place = part.groupby("task")["share"].rank(method="first", pct=True) - 0.5
         height = part["task"].map(tasks.index) + 0.6 * place  # spread, so that dots do not hide
-        if len(part):
-            ax.plot(100 * part["share"], height, "o", color=colour, ms=3, alpha=0.6, label=subset)
+        style = {"color": SUBSETS[subset], "ms": 3, "alpha": 0.6, "label": subset}
+        ax.plot(100 * part["share"], height, "o", **style)
     medians = 100 * table.groupby("task")["share"].median()[tasks]
     ax.plot(medians, range(len(tasks)), "|", color="black", ms=16, mew=2, label="median")
     if reference:
@@ -227,7 +229,7 @@ def accuracy_by_task(table: pd.DataFrame) -> Figure:
     """
     splits = _in_order(table["split"])
     blocks = [_task_block(table[table["split"] == split]) for split in splits]
-    figure = Figure(figsize=(WIDTH, 1.3 + 0.26 * sum(map(len, blocks))), layout="constrained")
+    figure = _blank(height=1.3 + 0.26 * sum(map(len, blocks)))
     ratios = [len(block) for block in blocks]
     axes = figure.subplots(len(splits), sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
     for split, block, ax in zip(splits, blocks, axes, strict=True):
@@ -294,7 +296,7 @@ def mistake_positions(table: pd.DataFrame) -> Figure:
 
     table: kinds (single ones), position.
     """
-    figure = Figure(figsize=(WIDTH * 0.7, 2.9), layout="constrained")
+    figure = _blank(height=2.9)
     ax = figure.subplots()
     for (kind, colour), line in zip(KINDS.items(), ("-", "--", "-."), strict=True):
         places = table.loc[table["kinds"] == kind, "position"]
@@ -313,7 +315,7 @@ def composition(table: pd.DataFrame) -> Figure:
     """
     bars = table.set_index(["kinds", "of", "part"])["share"].unstack()
     bars = bars.reindex([(k, o) for k in KINDS for o in _in_order(table["of"])]).dropna()
-    figure = Figure(figsize=(WIDTH, 1 + 0.3 * len(bars)), layout="constrained")
+    figure = _blank(height=1 + 0.3 * len(bars))
     ax, names = figure.subplots(), [f"{kind}, {of}" for kind, of in bars.index]
     left = 0 * bars.iloc[:, 0]
     for part, (colour, hatch) in PARTS.items():
@@ -330,10 +332,17 @@ def composition(table: pd.DataFrame) -> Figure:
 _BELOW = {"loc": "outside lower center", "ncols": 3, "frameon": False, "fontsize": 8}
 
 
+def _blank(height: float) -> Figure:
+    """An empty figure, closed for pyplot, which would show it a second time."""
+    figure = plt.figure(figsize=(WIDTH, height), layout="constrained")
+    plt.close(figure)
+    return figure
+
+
 def _panels(names: Sequence[str], height: float, sharex: bool | str = "all"):
     """A row of panels, three at most in each, and their axes by name."""
     rows, columns = math.ceil(len(names) / 3), min(len(names), 3)
-    figure = Figure(figsize=(WIDTH, height * rows), layout="constrained")
+    figure = _blank(height * rows)
     axes = figure.subplots(rows, columns, sharex=sharex, sharey=True, squeeze=False).flat
     for spare in axes[len(names) :]:
         spare.remove()

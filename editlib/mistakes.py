@@ -10,7 +10,7 @@ import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
 from editlib.errors import KitError, unknown
-from editlib.keysteps import Segmenter, Segments, overlaps
+from editlib.keysteps import Segmenter, Segments, overlaps, scores
 from editlib.records import DualCoT
 
 NAMES = {"logical": "LE", "knowledge": "KE", "calculation": "MCE"}  # as Table 6 calls them
@@ -116,3 +116,28 @@ def composition(rows: pd.DataFrame, by: Sequence[str] = ("kinds",)) -> pd.DataFr
     table = pd.concat(tables).reset_index()
     total = table.groupby([*by, "of"])["n"].transform("sum")
     return table.assign(share=table["n"] / total)[[*by, "of", "part", "n", "share"]]
+
+
+def located(rows: pd.DataFrame, by: Sequence[str] = ("kinds",)) -> pd.DataFrame:
+    """How well key tokens meet the mistakes of each group of rows of anatomy().
+
+    Returns by, pairs, precision, recall, f1, reached (as keysteps.scores), low, high (95 % Wilson
+    interval of reached, over pairs), and what as many marks at random places would get:
+    chance_precision, chance_recall.
+    """
+    counts = rows.assign(
+        key=rows[[f"key_{part}" for part in PARTS]].sum(axis=1),
+        found=rows["key_mistake"],
+        hit=rows["key_mistake"] + rows["key_consequence"],
+        wrong=rows["mistake"] + rows["consequence"],
+    )
+    table = scores(counts, by)
+    reached = (table["reached"] * table["pairs"]).round()
+    low, high = proportion_confint(reached, table["pairs"], method="wilson")
+    sums = counts.groupby(list(by), sort=False)[["key", "wrong", "tokens"]].sum()
+    return table.assign(
+        low=low,
+        high=high,
+        chance_precision=(sums["wrong"] / sums["tokens"]).to_numpy(),
+        chance_recall=(sums["key"] / sums["tokens"]).to_numpy(),
+    )

@@ -89,3 +89,11 @@ def test_composition_pools_tokens_and_adds_up_to_one():
     assert table.groupby("of")["share"].sum().tolist() == pytest.approx([1, 1])
     found = table.set_index(["of", "part"])["n"]
     assert found["all tokens", "mistake"] == 2 and found["key tokens", "consequence"] == 6
+
+
+def test_precision_and_recall_by_kind_stand_beside_what_chance_would_get():
+    rows = anatomy([pair("a"), pair("b")], {"a wrong": SLIP, "b wrong": SLIP})
+    row = mistakes.located(rows).iloc[0]
+    assert (row["pairs"], row["recall"], row["precision"]) == (2, 1.0, 4 / 5)
+    assert (row["chance_recall"], row["chance_precision"]) == (5 / 17, 4 / 17)
+    assert row["reached"] == row["high"] == 1.0 and 0 < row["low"] < 1
