@@ -160,8 +160,8 @@ def header(ws: Workspace, inputs: Sequence[str] = ()) -> HTML:
         "packages": ", ".join(f"{name} {version}" for name, version in versions.items()),
         "device": "GPU" if torch.cuda.is_available() else "CPU",
     }
-    if ws.profile.benchmark.name != "puzzles":
-        rows["data"] = f"EDITLIB_DATA_DIR ({(data_fingerprint() or 'missing')[:12]})"
+    if data := data_fingerprint(ws):
+        rows["data"] = f"EDITLIB_DATA_DIR ({data[:12]})"
     rows |= {f"input {name}": _short(ws.outputs(name)) for name in inputs}
     cells = (
         f'<tr><td {CELL}">{escape(name)}</td><td {CELL}">{escape(value)}</td></tr>'

@@ -66,12 +66,17 @@ def test_each_pair_is_a_dot_and_each_task_has_its_median():
     assert lines["paper"] == [4.7, 4.7]
 
 
+def test_a_subset_without_pairs_is_not_drawn():
+    (ax,) = figures.share_by_task(SHARES[SHARES["subset"] == "D+dual"], "share (%)").axes
+    assert [line.get_label() for line in ax.lines] == ["D+dual", "median"]
+
+
 @pytest.mark.parametrize(
     "draw",
     [
         lambda: figures.teacher_accuracy(ACCURACY),
         lambda: figures.funnel(FUNNEL),
-        lambda: figures.share_by_task(SHARES, "share (%)", None),
+        lambda: figures.share_by_task(SHARES, "share (%)"),
         lambda: figures.agreement(AGREEMENT),
     ],
 )
