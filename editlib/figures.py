@@ -42,7 +42,7 @@ def teacher_accuracy(table: pd.DataFrame) -> Figure:
     (mean,) = 100 * table.loc[table["task"] == "all", "accuracy"]
     ax.axvline(mean, color="0.4", ls="--", lw=1)
     ax.text(mean, 1.01, "all questions", transform=ax.get_xaxis_transform(), ha="center", size=8)
-    ax.set(xlabel="accuracy of the teacher (%), bars: 95 % over questions", xlim=(0, 100))
+    ax.set(xlabel="accuracy of the teacher (%), bars: 95% over questions", xlim=(0, 102))
     return fig
 
 
@@ -60,7 +60,8 @@ def funnel(table: pd.DataFrame) -> Figure:
         if row.n > 0.08 * table.groupby("step")["n"].sum().max():  # else the words do not fit
             ink = "white" if row.side == "right" else "black"
             ax.bar_label(bar, [f"{row.outcome}\n{row.n}"], label_type="center", size=8, color=ink)
-    ax.set(xlabel="questions", yticks=range(len(steps)), yticklabels=steps)
+    names = [f"{step}: {left[step]}" for step in steps]
+    ax.set(xlabel="questions", yticks=range(len(steps)), yticklabels=names)
     ax.invert_yaxis()
     return fig
 
@@ -105,7 +106,7 @@ def agreement(table: pd.DataFrame) -> Figure:
         for locator, (marker, colour) in looks.items():
             part = table[(table["measure"] == measure) & (table["locator"] == locator)]
             ax.plot(100 * part["value"], part["group"], marker, color=colour, label=locator)
-        ax.set(xlabel=f"{measure} (%)", xlim=(0, 100))
+        ax.set(xlabel=f"{measure} (%)", xlim=(-3, 103))
         ax.grid(axis="x", color="0.9")
     axes[0].invert_yaxis()
     fig.legend(*ax.get_legend_handles_labels(), loc="outside upper right", ncols=2, frameon=False)
@@ -152,7 +153,7 @@ def loss_curves(curves: pd.DataFrame) -> Figure:
             palette=STUDENTS,
             errorbar=("pi", 100),
         )
-        ax.set(title=name, xlabel="updates", ylabel="NLL (nats per token)")
+        ax.set(xlabel="updates", ylabel="NLL (nats per token)")
     _legend(figure, {name: {"color": STUDENTS[name]} for name in _students(curves)})
     return figure
 
@@ -171,8 +172,7 @@ def validation_accuracy(epochs: pd.DataFrame) -> Figure:
         ring = {"s": 70, "facecolors": "none", "edgecolors": "black", "zorder": 3}
         ax.scatter(kept["epoch"], 100 * kept["accuracy"], **ring)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.set_title(name, fontsize=8)
-        ax.set(xlabel="epoch", ylabel="validation accuracy (%)", ylim=(0, None))
+        ax.set(xlabel="epoch", ylabel="accuracy (%)", ylim=(0, None))
     return figure
 
 
@@ -193,7 +193,8 @@ def probes(table: pd.DataFrame) -> Figure:
             ax.scatter(rows["nll"], [methods.index(m) for m in rows["method"]], s=5, color=colour)
             ax.scatter(means.loc[methods, side], range(len(methods)), 45, colour, marker, alpha=0.8)
         _name_rows(ax, methods)
-        ax.set(title=f"{name} tokens", xlabel="mean NLL (nats)")
+        ax.set_title(f"{name} tokens", fontsize=9)
+        ax.set_xlabel("mean NLL (nats)")
     _legend(figure, {f"{s} CoT": {"color": c, "marker": m} for s, (c, m) in PROBED.items()})
     return figure
 
@@ -217,7 +218,7 @@ def accuracy_by_method(
             ax.plot(seeds, [row] * len(seeds), ".", color="black", alpha=0.6, zorder=3)
         ax.axvline(100 * guessing[split], color="black", linestyle="--", linewidth=1)
         _name_rows(ax, methods)
-        ax.set(title=split, xlabel="accuracy (%)", xlim=(0, None))
+        ax.set(xlabel="accuracy (%)", xlim=(0, None))
     _legend(figure, {"guessing": {"color": "black", "linestyle": "--"}})
     return figure
 
@@ -268,7 +269,7 @@ def differences(table: pd.DataFrame) -> Figure:
             ax.plot(100 * row["paper"], y - paper[2], paper[1], color=paper[0], markersize=5)
         ax.axvline(0, color="black", linewidth=1)
         _name_rows(ax, baselines)
-        ax.set(title=split, xlabel="difference (points)")
+        ax.set_xlabel("difference (points)")
     _legend(figure, {name: {"color": c, "marker": m} for name, (c, m, _) in MARKS.items()})
     return figure
 
@@ -286,7 +287,7 @@ def mistake_shares(table: pd.DataFrame) -> Figure:
             style = {"color": colour, "marker": marker, "markersize": 5}
             _interval(ax, row, "share", kinds.index(row["kinds"]) - above, **style)
         _name_rows(ax, kinds)
-        ax.set(title=subset, xlabel="share of pairs (%)", xlim=(0, None))
+        ax.set(xlabel="share of pairs (%)", xlim=(0, None))
     _legend(figure, {name: {"color": c, "marker": m} for name, (c, m, _) in MARKS.items()})
     return figure
 
@@ -303,6 +304,7 @@ def mistake_positions(table: pd.DataFrame) -> Figure:
         if len(places):
             ax.ecdf(places, color=colour, linestyle=line, label=f"{kind} ({len(places)})")
     ax.yaxis.set_major_formatter(PercentFormatter(1))
+    sns.despine(figure)
     ax.set(xlabel="where the mistake begins", ylabel="mistakes so far", xlim=(0, 1))
     ax.legend(frameon=False)
     return figure
@@ -319,11 +321,13 @@ def composition(table: pd.DataFrame) -> Figure:
     ax, names = figure.subplots(), [f"{kind}, {of}" for kind, of in bars.index]
     left = 0 * bars.iloc[:, 0]
     for part, (colour, hatch) in PARTS.items():
-        drawn = ax.barh(names, 100 * bars[part], left=left, color=colour, hatch=hatch, label=part)
+        style = {"color": colour, "hatch": hatch, "edgecolor": "white", "label": part}
+        drawn = ax.barh(names, 100 * bars[part], left=left, **style)
         texts = [f"{share:.0%}" if share > 0.04 else "" for share in bars[part]]
-        ax.bar_label(drawn, texts, label_type="center", fontsize=8, backgroundcolor="#ffffffb0")
+        ax.bar_label(drawn, texts, label_type="center", fontsize=8)
         left = left + 100 * bars[part]
     ax.invert_yaxis()
+    sns.despine(figure)
     ax.set(xlabel="share of the tokens (%)", xlim=(0, 100))
     figure.legend(*ax.get_legend_handles_labels(), **_BELOW)
     return figure
@@ -346,6 +350,8 @@ def _panels(names: Sequence[str], height: float, sharex: bool | str = "all"):
     axes = figure.subplots(rows, columns, sharex=sharex, sharey=True, squeeze=False).flat
     for spare in axes[len(names) :]:
         spare.remove()
+    for name, ax in zip(names, axes, strict=False):
+        ax.set_title(name, fontsize=9)
     sns.despine(figure)
     return figure, dict(zip(names, axes, strict=False))
 
