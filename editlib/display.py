@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 from IPython.display import HTML
+from pandas.api.types import is_numeric_dtype
 
 import editlib
 from editlib.keysteps import Segmenter, Segments, Ties, edits
@@ -118,12 +119,15 @@ def marked(
 ) -> str:
     """Text as HTML with a mark around each run of units of one label ("equal" bears none).
 
-    A mark covers its units and what lies between them, nothing else.
+    A mark covers its units and what lies between them, nothing else; of a unit that begins with a
+    space, as tokens do, it covers the rest.
     """
     label = np.full(len(text), "equal", dtype="<U7")
     last_end, last_label = 0, "equal"
     for (start, end), name in zip(segments.spans, labels, strict=True):
-        label[last_end if name == last_label else start : end] = name
+        unit = text[start:end]
+        indent = len(unit) - len(unit.lstrip(" ")) if unit.strip() else 0
+        label[last_end if name == last_label else start + indent : end] = name
         last_end, last_label = end, name
     known = np.zeros(len(text), dtype=bool)
     for start, end in mistakes:
@@ -163,11 +167,10 @@ def header(ws: Workspace, inputs: Sequence[str] = ()) -> HTML:
     if data := data_fingerprint(ws):
         rows["data"] = f"EDITLIB_DATA_DIR ({data[:12]})"
     rows |= {f"input {name}": _short(ws.outputs(name)) for name in inputs}
-    cells = (
-        f'<tr><td {CELL}">{escape(name)}</td><td {CELL}">{escape(value)}</td></tr>'
-        for name, value in rows.items()
+    lines = (
+        _line("td", [escape(name), escape(value)], ["left"] * 2) for name, value in rows.items()
     )
-    return HTML(f"<table>{''.join(cells)}</table>")
+    return HTML(f"<table>{''.join(lines)}</table>")
 
 
 def _short(value) -> str:
@@ -175,8 +178,31 @@ def _short(value) -> str:
 
 
 def table(frame: pd.DataFrame, percent: Sequence[str] = (), digits: int = 1) -> HTML:
-    """A frame without its index; columns named in percent (0 to 1) are shown as percentages."""
-    formats = {name: f"{{:.{digits}%}}".format for name in percent}
-    with pd.option_context("display.max_colwidth", None):
-        shown = frame.to_html(index=False, border=0, na_rep="", formatters=formats)
-    return HTML(f"<div {NO_FORMULAS}>{shown}</div>")
+    """A frame without its index: numbers to the right, text to the left, nothing cut short.
+
+    percent: columns of shares (0 to 1) to be shown as percentages. Missing values stay blank.
+    """
+    sides = ["right" if is_numeric_dtype(frame[name]) else "left" for name in frame]
+    head = [escape(str(name)) for name in frame]
+    rows = (
+        [_value(value, digits if name in percent else None) for name, value in row.items()]
+        for row in frame.to_dict("records")
+    )
+    lines = [_line("th", head, sides), *(_line("td", row, sides) for row in rows)]
+    return HTML(f"<table {NO_FORMULAS}>{''.join(lines)}</table>")
+
+
+def _value(value, percent: int | None) -> str:
+    if pd.isna(value):
+        return ""
+    if percent is not None:
+        return f"{100 * value:.{percent}f}%"
+    return escape(f"{value:.4g}" if isinstance(value, float) else str(value))
+
+
+def _line(tag: str, cells: Sequence[str], sides: Sequence[str]) -> str:
+    inner = (
+        f'<{tag} align="{side}" style="text-align:{side};vertical-align:top">{cell}</{tag}>'
+        for cell, side in zip(cells, sides, strict=True)
+    )
+    return f"<tr>{''.join(inner)}</tr>"

@@ -153,7 +153,8 @@ def loss_curves(curves: pd.DataFrame) -> Figure:
             palette=STUDENTS,
             errorbar=("pi", 100),
         )
-        ax.set(xlabel="updates", ylabel="NLL (nats per token)")
+        ax.set(xlabel="updates", ylabel="")
+    next(iter(axes.values())).set_ylabel("NLL (nats per token)")
     _legend(figure, {name: {"color": STUDENTS[name]} for name in _students(curves)})
     return figure
 
@@ -173,6 +174,7 @@ def validation_accuracy(epochs: pd.DataFrame) -> Figure:
         ax.scatter(kept["epoch"], 100 * kept["accuracy"], **ring)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set(xlabel="epoch", ylabel="accuracy (%)", ylim=(0, None))
+        ax.label_outer(remove_inner_ticks=False)
     return figure
 
 
@@ -234,7 +236,7 @@ def accuracy_by_task(table: pd.DataFrame) -> Figure:
     ratios = [len(block) for block in blocks]
     axes = figure.subplots(len(splits), sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
     for split, block, ax in zip(splits, blocks, axes, strict=True):
-        colours = {"cmap": "cividis", "vmin": 0, "vmax": 100, "cbar": False}
+        colours = {"cmap": "YlGnBu", "vmin": 0, "vmax": 100, "cbar": False}
         sns.heatmap(block, annot=True, fmt=".0f", ax=ax, linewidths=1, **colours)
         ax.set(xlabel="", ylabel="")
         ax.set_title(split, fontsize=9, loc="left")
@@ -343,17 +345,20 @@ def _blank(height: float) -> Figure:
     return figure
 
 
-def _panels(names: Sequence[str], height: float, sharex: bool | str = "all"):
+def _panels(
+    names: Sequence[str], height: float, sharex: bool = True
+) -> tuple[Figure, dict[str, Axes]]:
     """A row of panels, three at most in each, and their axes by name."""
     rows, columns = math.ceil(len(names) / 3), min(len(names), 3)
     figure = _blank(height * rows)
-    axes = figure.subplots(rows, columns, sharex=sharex, sharey=True, squeeze=False).flat
-    for spare in axes[len(names) :]:
+    grid = figure.subplots(rows, columns, sharex=sharex, sharey=True, squeeze=False)
+    for spare in grid.flat[len(names) :]:
         spare.remove()
-    for name, ax in zip(names, axes, strict=False):
+    axes = dict(zip(names, grid.flat, strict=False))
+    for name, ax in axes.items():
         ax.set_title(name, fontsize=9)
     sns.despine(figure)
-    return figure, dict(zip(names, axes, strict=False))
+    return figure, axes
 
 
 def _in_order(column: pd.Series) -> list[str]:

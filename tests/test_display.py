@@ -109,10 +109,21 @@ def test_a_span_without_characters_marks_nothing():
     assert display.marked("ab", segments, ["equal", "delete"]) == "ab"
 
 
+def test_a_mark_leaves_out_the_space_before_a_token_but_shows_one_that_is_alone():
+    text = "is 5  now"
+    segments = Segments([0, 1, 2, 3], [(0, 2), (2, 4), (4, 5), (5, 9)])
+    labels = ["equal", "delete", "equal", "equal"]
+    assert key_texts(display.marked(text, segments, labels), "del") == ["5"]
+    labels = ["equal", "equal", "delete", "equal"]
+    assert key_texts(display.marked(text, segments, labels), "del") == [" "]
+
+
 def test_a_table_is_escaped_whole_and_in_percent():
-    frame = pd.DataFrame({"text": ["<b>" + "x" * 80], "share": [0.125]})
+    frame = pd.DataFrame({"text": ["<b>" + "x" * 80, None], "share": [0.125, np.nan], "n": [3, 4]})
     page = display.table(frame, percent=["share"]).data
-    assert "&lt;b&gt;" + "x" * 80 in page and "12.5%" in page
+    assert "&lt;b&gt;" + "x" * 80 in page and "12.5%" in page and ">3<" in page
+    assert "None" not in page and "nan" not in page
+    assert page.count('align="right"') == 6 and page.count('align="left"') == 3
 
 
 def test_the_header_names_inputs_and_no_path(tmp_path):
