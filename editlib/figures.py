@@ -164,17 +164,18 @@ def validation_accuracy(epochs: pd.DataFrame) -> Figure:
 
     epochs: method, seed, epoch, accuracy, chosen.
     """
-    figure, axes = _panels(_students(epochs), height=2.5)
+    figure, axes = _panels(_students(epochs), height=2.1, sharex=False)
     for name, ax in axes.items():
         part = epochs[epochs["method"] == name]
         for _, line in part.groupby("seed"):
             ax.plot(line["epoch"], 100 * line["accuracy"], ".-", color=STUDENTS[name], alpha=0.7)
         kept = part[part["chosen"]]
-        ring = {"s": 70, "facecolors": "none", "edgecolors": "black", "zorder": 3}
-        ax.scatter(kept["epoch"], 100 * kept["accuracy"], **ring)
+        ring = {"facecolors": "none", "edgecolors": "black", "zorder": 3, "clip_on": False}
+        ax.scatter(kept["epoch"], 100 * kept["accuracy"], 70, **ring)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.set(xlabel="epoch", ylabel="accuracy (%)", ylim=(0, None))
-        ax.label_outer(remove_inner_ticks=False)
+        ax.set_ylim(0, None)
+    figure.supxlabel("epoch", fontsize=10)
+    figure.supylabel("accuracy (%)", fontsize=10)
     return figure
 
 
@@ -193,7 +194,7 @@ def probes(table: pd.DataFrame) -> Figure:
         for side, (colour, marker) in PROBED.items():
             rows = part[part["side"] == side]
             ax.scatter(rows["nll"], [methods.index(m) for m in rows["method"]], s=5, color=colour)
-            ax.scatter(means.loc[methods, side], range(len(methods)), 45, colour, marker, alpha=0.8)
+            ax.scatter(means.loc[methods, side], range(len(methods)), 45, colour, marker=marker)
         _name_rows(ax, methods)
         ax.set_title(f"{name} tokens", fontsize=9)
         ax.set_xlabel("mean NLL (nats)")
@@ -270,7 +271,7 @@ def differences(table: pd.DataFrame) -> Figure:
             _interval(ax, row, "difference", y - ours[2], **style)
             ax.plot(100 * row["paper"], y - paper[2], paper[1], color=paper[0], markersize=5)
         ax.axvline(0, color="black", linewidth=1)
-        _name_rows(ax, baselines)
+        _name_rows(ax, [f"less {baseline}" for baseline in baselines])
         ax.set_xlabel("difference (points)")
     _legend(figure, {name: {"color": c, "marker": m} for name, (c, m, _) in MARKS.items()})
     return figure

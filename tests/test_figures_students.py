@@ -1,0 +1,145 @@
+"""Figures of the students' notebooks: functions of tables that repeat and leave nothing out."""
+
+import io
+from itertools import product
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+
+from editlib import figures, mistakes
+from editlib.methods import METHODS
+
+STUDENTS = ["Base student", "Std-CoT", "EDIT"]
+SPLITS = ["test", "longer", "families"]
+
+
+def rows(**columns):
+    """A table with one row for each combination of the values of the columns."""
+    return pd.DataFrame(product(*columns.values()), columns=list(columns))
+
+
+def numbers(table, *names):
+    """The table with made-up numbers between 0 and 1 in further columns."""
+    return table.assign(**{name: np.linspace(0.1, 0.9, len(table)) for name in names})
+
+
+def curves():
+    tokens = ["SFT: response tokens", "KRSL: correct key tokens"]
+    return numbers(rows(method=STUDENTS[1:], seed=[0, 1], tokens=tokens, step=[10, 20]), "nll")
+
+
+def epochs():
+    table = numbers(rows(method=STUDENTS[1:], seed=[0, 1], epoch=[1.0, 2.0]), "accuracy")
+    return table.assign(chosen=table["epoch"] == 2.0)
+
+
+def probed():
+    sides = ["correct", "wrong"]
+    return numbers(rows(method=STUDENTS, seed=[0], tokens=["key", "routine"], side=sides), "nll")
+
+
+def accuracies():
+    seeds = numbers(rows(split=SPLITS, method=STUDENTS, seed=[0, 1]), "accuracy")
+    means = seeds.groupby(["split", "method"], sort=False)["accuracy"].mean().reset_index()
+    base = means["method"] == "Base student"
+    low, high = means["accuracy"].mask(base), means["accuracy"].mask(base)
+    return seeds, means.assign(low=low - 0.1, high=high + 0.1), dict.fromkeys(SPLITS, 0.25)
+
+
+def tasks():
+    table = numbers(rows(split=SPLITS, task=["sums", "sorting"], method=STUDENTS), "accuracy")
+    return table.assign(chance=table["task"].map({"sums": 0.5, "sorting": np.nan}))
+
+
+def differences():
+    table = rows(split=SPLITS, baseline=["Std-CoT", "Std-CoT continued"])
+    table["paper"] = table["baseline"].map({"Std-CoT": 0.067, "Std-CoT continued": np.nan})
+    return table.assign(difference=0.05, low=-0.01, high=0.1, decided=[True, False] * 3)
+
+
+def kinds():
+    sources, subsets = ["this run", "the paper"], ["D+dual", "D-dual"]
+    table = rows(source=sources, subset=subsets, kinds=mistakes.LABELS)
+    return numbers(table, "share").assign(low=0.1, high=0.9)
+
+
+def parts():
+    of = ["all tokens", "key tokens"]
+    return rows(kinds=["LE", "MCE"], of=of, part=mistakes.PARTS).assign(share=1 / 3)
+
+
+DRAWN = {
+    "loss_curves": lambda: figures.loss_curves(curves()),
+    "validation_accuracy": lambda: figures.validation_accuracy(epochs()),
+    "probes": lambda: figures.probes(probed()),
+    "accuracy_by_method": lambda: figures.accuracy_by_method(*accuracies()),
+    "accuracy_by_task": lambda: figures.accuracy_by_task(tasks()),
+    "differences": lambda: figures.differences(differences()),
+    "mistake_shares": lambda: figures.mistake_shares(kinds()),
+    "mistake_positions": lambda: figures.mistake_positions(
+        numbers(rows(kinds=["LE", "KE"], n=range(5)), "position")
+    ),
+    "composition": lambda: figures.composition(parts()),
+}
+
+
+def svg(figure):
+    file = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "test"}):
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    return file.getvalue()
+
+
+def texts(figure):
+    return {text.get_text() for text in figure.findobj(matplotlib.text.Text)}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_the_same_table_gives_the_same_picture(name):
+    assert svg(DRAWN[name]()) == svg(DRAWN[name]())
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_figure_is_shown_where_it_is_returned_and_not_again_by_pyplot(name):
+    DRAWN[name]()
+    assert not matplotlib.pyplot.get_fignums()
+
+
+def test_every_method_has_a_colour_of_its_own():
+    assert set(METHODS) < set(figures.STUDENTS)
+    assert len(set(figures.STUDENTS.values())) == len(figures.STUDENTS)
+    assert set(figures.KINDS) == set(mistakes.NAMES.values())
+    assert tuple(figures.PARTS) == mistakes.PARTS
+
+
+def test_accuracy_shows_each_split_method_and_what_guessing_gets():
+    figure = figures.accuracy_by_method(*accuracies())
+    assert {*SPLITS, *STUDENTS, "guessing"} <= texts(figure)
+    assert [ax.get_title() for ax in figure.axes] == SPLITS
+    for ax in figure.axes:
+        assert any(set(line.get_xdata()) == {25.0} for line in ax.lines)
+
+
+def test_five_methods_take_two_rows_of_panels_and_leave_no_empty_one():
+    five = [name for name in figures.STUDENTS if name != "Base student"]
+    table = numbers(rows(method=five, seed=[0], epoch=[1.0]), "accuracy").assign(chosen=True)
+    assert [ax.get_title() for ax in figures.validation_accuracy(table).axes] == five
+
+
+def test_the_map_of_tasks_leaves_unknown_chances_blank():
+    figure = figures.accuracy_by_task(tasks())
+    shown = [text.get_text() for text in figure.axes[0].texts]
+    assert len(shown) == 7 and shown[0] == "50"  # two tasks, four columns, one chance unknown
+
+
+def test_only_a_decided_difference_is_filled():
+    figure = figures.differences(differences())
+    dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert [dot.get_markerfacecolor() for dot in dots] == ["#222222", "white"]
+
+
+def test_parts_of_a_bar_add_up_to_all_tokens():
+    bars = figures.composition(parts()).axes[0].patches
+    assert sum(bar.get_width() for bar in bars) == pytest.approx(4 * 100)
