@@ -18,6 +18,7 @@ from types import ModuleType
 
 import matplotlib
 import pandas as pd
+from filelock import FileLock
 from matplotlib.figure import Figure
 
 from editlib import profiles
@@ -93,20 +94,17 @@ class Workspace:
         """
         params = self.settings(name) if params is None else params
         fingerprint = digest(FORMAT, params, [self.outputs(i) for i in inputs], digest(*code))
-        folder = self.artifacts / name
-        if self._intact(folder, fingerprint):
-            return folder
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-        try:
-            started = time.time()
-            make(temporary)
-            _seal(temporary, fingerprint, params, time.time() - started)
-            shutil.rmtree(folder, ignore_errors=True)
-            temporary.rename(folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        with self._lock(name):
+            folder = self.artifacts / name
+            if not self._intact(folder, fingerprint):
+                _build(folder, make, fingerprint, params)
         return folder
+
+    def _lock(self, name: str) -> FileLock:
+        """One process at a time: a killed run may have left workers that still finish a stage."""
+        locks = self.artifacts / "locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        return FileLock(locks / digest(name))
 
     def need(self, name: str) -> Path:
         """The folder of a stage made by an earlier notebook; raises MissingInput naming it."""
@@ -177,6 +175,19 @@ def open_workspace(
     settings = profiles.load(profile, overrides)
     name = Path(profile).stem
     return Workspace(name, settings, (Path(results) if results else RESULTS).resolve() / name)
+
+
+def _build(folder: Path, make: Callable[[Path], None], fingerprint: str, params: dict) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        started = time.time()
+        make(temporary)
+        _seal(temporary, fingerprint, params, time.time() - started)
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _seal(folder: Path, fingerprint: str, params: dict, seconds: float) -> None:

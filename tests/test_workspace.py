@@ -74,7 +74,7 @@ def test_a_stage_that_fails_leaves_nothing_behind(ws):
 
     with pytest.raises(RuntimeError):
         ws.stage("annotation", broken)
-    assert list(ws.artifacts.iterdir()) == []
+    assert [p.name for p in ws.artifacts.iterdir()] == ["locks"]
 
 
 KILLED = """
@@ -98,6 +98,19 @@ def test_a_killed_stage_is_made_anew(ws, tmp_path):
     folder = ws.stage("annotation", make := counting())
     assert make.calls == 1
     assert sorted(p.name for p in folder.iterdir()) == ["stage.json", "table.txt"]
+
+
+def test_two_processes_make_a_stage_once(ws, tmp_path):
+    """The second waits for the first and takes what it made."""
+    slow = KILLED.replace("sleep(60)", "sleep(1)")
+    first = subprocess.Popen(
+        [sys.executable, "-c", slow, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert first.stdout.readline() == "writing\n"
+    second = subprocess.run([sys.executable, "-c", slow, str(tmp_path)], capture_output=True)
+    assert first.wait() == second.returncode == 0
+    assert (ws.artifacts / "annotation" / "half.txt").exists()
+    assert second.stdout == b""
 
 
 def test_tables_and_figures_repeat_byte_for_byte(ws):
