@@ -55,14 +55,15 @@ def funnel(table: pd.DataFrame) -> Figure:
     fig, ax = _horizontal(len(steps), height=0.55)
     left = dict.fromkeys(steps, 0)
     for row in table[table["n"] > 0].itertuples():
-        bar = ax.barh(row.step, row.n, left=left[row.step], color=FATES[row.side], ec="white")
+        place, colour = steps.index(row.step), FATES[row.side]
+        bar = ax.barh(place, row.n, left=left[row.step], color=colour, ec="white", height=0.7)
         left[row.step] += row.n
         if row.n > 0.08 * table.groupby("step")["n"].sum().max():  # else the words do not fit
             ink = "white" if row.side == "right" else "black"
             ax.bar_label(bar, [f"{row.outcome}\n{row.n}"], label_type="center", size=8, color=ink)
     names = [f"{step}: {left[step]}" for step in steps]
     ax.set(xlabel="questions", yticks=range(len(steps)), yticklabels=names)
-    ax.invert_yaxis()
+    ax.set_ylim(len(steps) - 0.5, -0.5)  # a step without bars keeps its row
     return fig
 
 
