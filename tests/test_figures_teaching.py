@@ -23,12 +23,13 @@ ACCURACY = pd.DataFrame(
     {"task": ["a", "b", "all"], "accuracy": [0.9, 0.5, 0.7], "low": 0.4, "high": 0.95}
 )
 FUNNEL = pd.DataFrame(
-    {
-        "step": ["asked", "asked", "paired"],
-        "outcome": ["D+", "D-", "none"],
-        "side": ["right", "wrong", "dropped"],
-        "n": [6, 2, 0],
-    }
+    [
+        ("asked", "D+", "right", 6),
+        ("asked", "D-", "wrong", 2),
+        ("twin", "none", "dropped", 0),
+        ("paired", "all", "right", 4),
+    ],
+    columns=["step", "outcome", "side", "n"],
 )
 SHARES = pd.DataFrame(
     {"task": list("aabb"), "subset": ["D+dual", "D-dual"] * 2, "share": [0.1, 0.2, 0.3, 0.5]}
@@ -51,11 +52,14 @@ def test_the_teacher_is_drawn_in_percent_best_task_on_top():
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["b", "a"]
 
 
-def test_the_funnel_draws_what_is_there():
+def test_the_funnel_draws_what_is_there_each_step_in_its_row():
     (ax,) = figures.funnel(FUNNEL).axes
-    assert [bar.get_width() for bar in ax.patches] == [6, 2]
-    assert [bar.get_x() for bar in ax.patches] == [0, 6]
-    assert [text.get_text() for text in ax.texts] == ["D+\n6", "D-\n2"]
+    assert [bar.get_width() for bar in ax.patches] == [6, 2, 4]
+    assert [bar.get_x() for bar in ax.patches] == [0, 6, 0]
+    assert [round(bar.get_y() + bar.get_height() / 2) for bar in ax.patches] == [0, 0, 2]
+    rows = [tick.get_text() for tick in ax.get_yticklabels()]
+    assert rows == ["asked: 8", "twin: 0", "paired: 4"]
+    assert [text.get_text() for text in ax.texts] == ["D+\n6", "D-\n2", "all\n4"]
 
 
 def test_each_pair_is_a_dot_and_each_task_has_its_median():
