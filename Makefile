@@ -44,7 +44,7 @@ test: $(BUILT) ## run the tests (at most 8 min on 2 cores, offline)
 lint: $(BUILT) ## check style, and that notebook sources hold no outputs (seconds)
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
-	@$(RUN) -m nbstripout --verify $(wildcard notebooks/*.ipynb)
+	@$(RUN) -m nbstripout --keep-id --verify $(wildcard notebooks/*.ipynb)
 
 base-student: $(BUILT) ## train the bundled base student anew (half an hour on 2 cores)
 	@OMP_NUM_THREADS=1 $(VENV)/bin/torchrun --nproc_per_node 2 -m editlib.base_student

@@ -19,7 +19,7 @@ from editlib.workspace import KIT
 
 HEARTBEAT = 0.5  # seconds between two looks at memory and clock
 BAR = re.compile(r"\d+%\||\d+(it|ex|rows)? \[\d\d:\d\d")  # a tqdm bar, with and without a total
-CELL_FILE = re.compile(r"(?<!\S)/\S*ipykernel_\d+/\d+\.py")  # the temporary name of a cell in a warning
+CELL_FILE = re.compile(r"(?<!\S)/\S*ipykernel_\d+/\d+\.py")  # a cell, in a warning
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 logging.getLogger("papermill").setLevel(logging.ERROR)  # the driver checks parameters itself

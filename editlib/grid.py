@@ -5,6 +5,7 @@ cell is a stage of its own, so a killed run loses at most the cells in flight.
 """
 
 import json
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+import transformers
 from joblib import Parallel, cpu_count, delayed, parallel_config
 from tqdm.auto import tqdm
 
@@ -169,10 +171,12 @@ def _train(ws: Workspace, folder: Path) -> None:
 
 def train_cell(ws: Workspace, cell: Cell) -> Path:
     """Train one cell, from the adapter of the cell before it; returns the folder of its stage."""
-    torch.set_num_threads(1)  # cells run side by side, and sums do not depend on the machine
+    _settle()
     settings, limit = schedule(ws, cell.path)
     rows, _ = phase_rows(ws, cell.path[-1].data)
     params = {
+        "cell": cell.name,
+        "seed": cell.seed,
         "settings": settings.model_dump(mode="json"),
         "updates": limit,
         "checkpoint": ws.profile.training.checkpoint,
@@ -301,7 +305,7 @@ def _evaluate(ws: Workspace, folder: Path) -> None:
 
 
 def _examine(ws: Workspace, student: tuple[str, int]) -> Path:
-    torch.set_num_threads(1)
+    _settle()
     method, seed = student
     path = () if method == UNTRAINED else phases(method)
     params = {
@@ -337,6 +341,13 @@ def read_predictions(ws: Workspace) -> pd.DataFrame:
 
 
 # --- side by side ----------------------------------------------------------------------------
+
+
+def _settle() -> None:
+    """One thread a cell: cells run side by side, and sums do not depend on the machine."""
+    torch.set_num_threads(1)
+    transformers.logging.set_verbosity_error()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
 
 
 def run_all(function: Callable, items: Sequence, desc: str) -> list:

@@ -33,7 +33,7 @@ def load_tokenizer(student: Student) -> PreTrainedTokenizerBase:
 
 
 def load_base(student: Student) -> PreTrainedModel:
-    """The base model, in evaluation mode: bundled, tiny (random weights), or any of transformers."""
+    """The base model, for evaluation: bundled, tiny (random weights), or any of transformers."""
     if student.base == "tiny":
         return _tiny(len(load_tokenizer(student)))
     source = BUNDLED if student.base == "bundled" else student.base

@@ -12,7 +12,7 @@ import torch
 from datasets import Dataset
 from peft import PeftModel
 from torch.optim.lr_scheduler import LambdaLR
-from transformers import Trainer, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from editlib import batching, objectives
 from editlib.profiles import KRSL, Optimization
@@ -126,6 +126,7 @@ def fit(
         lr_decay=settings.lr_decay,
         score=score,
     )
+    trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=_last_whole_checkpoint(scratch))
     return trainer.state.log_history
 
@@ -152,6 +153,7 @@ def _arguments(settings, seed, scratch, updates, selects) -> TrainingArguments:
         metric_for_best_model="accuracy" if selects else None,
         greater_is_better=True if selects else None,
         logging_steps=LOG_EVERY,
+        logging_first_step=True,
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
         disable_tqdm=True,

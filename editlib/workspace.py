@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -136,10 +137,9 @@ class Workspace:
         """Write figures/<name>.png and .svg, byte for byte the same on every run."""
         for suffix, metadata in {"png": {"Software": None}, "svg": {"Date": None}}.items():
             path = self.folder / "figures" / f"{name}.{suffix}"
+            save = partial(figure.savefig, format=suffix, dpi=150, metadata=metadata)
             with matplotlib.rc_context({"svg.hashsalt": "editlib"}):
-                atomic_write(
-                    path, lambda t: figure.savefig(t, format=suffix, dpi=150, metadata=metadata)
-                )
+                atomic_write(path, save)
         return figure
 
     def outputs(self, name: str) -> dict[str, str]:

@@ -6,12 +6,12 @@ from peft import LoraConfig, get_peft_model
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-WORDS = "Q A : 5 minus plus 2 is 3 4 7 8 . The answer Therefore , the so we get what".split()
+TEXT = "Q A : 5 minus plus 2 is 3 4 7 8 . The answer Therefore , the so we get what"
 
 
 @pytest.fixture(scope="session")
 def tok() -> PreTrainedTokenizerFast:
-    vocabulary = {word: i for i, word in enumerate(["<unk>", "<end>", *WORDS])}
+    vocabulary = {word: i for i, word in enumerate(["<unk>", "<end>", *TEXT.split()])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(

@@ -80,3 +80,10 @@ def test_recorded_completions_give_pairs_and_key_words(tmp_path):
     frame = pipeline.read_keysteps(ws)
     assert len(frame) == 54
     assert frame["correct_key"].map(any).all()
+
+
+def test_another_seed_makes_another_student(ws):
+    """Also where two seeds are trained side by side, from the same phase and the same rows."""
+    path = phases("Std-CoT")
+    grid.run_all(grid.partial(grid.train_cell, ws), [grid.Cell(path, 0), grid.Cell(path, 1)], "two")
+    assert grid.adapter_fingerprint(ws, path, 0) != grid.adapter_fingerprint(ws, path, 1)
