@@ -38,7 +38,17 @@ from editlib.workspace import MissingInput, Workspace, digest
 UNTRAINED = "Base student"
 EVALUATED = ("test", "longer", "families")
 PROBE = 128  # pairs whose key and routine tokens are followed through training
-TRAINING = (batching, objectives, training, students, answers, decoding, evaluation, prompts)
+TRAINING = (
+    batching,
+    objectives,
+    training,
+    students,
+    answers,
+    decoding,
+    evaluation,
+    prompts,
+    Path(__file__),
+)
 
 
 @dataclass(frozen=True)
@@ -153,7 +163,10 @@ def train(ws: Workspace) -> Path:
     sample of training pairs). The adapters lie in the stages of the cells.
     """
     return ws.stage(
-        "training", partial(_train, ws), inputs=["annotation", "duals", "keysteps"], code=TRAINING
+        "training",
+        partial(_train, ws),
+        inputs=["annotation", "duals", "keysteps"],
+        code=(*TRAINING, *students.base_files(ws.profile.student)),
     )
 
 
@@ -181,7 +194,7 @@ def train_cell(ws: Workspace, cell: Cell) -> Path:
         "updates": limit,
         "checkpoint": ws.profile.training.checkpoint,
         "student": ws.profile.student.model_dump(mode="json"),
-        "base": base_fingerprint(ws),
+        "base": digest(*students.base_files(ws.profile.student)),
         "rows": digest([{k: list(map(int, v)) for k, v in row.items()} for row in rows]),
         "before": adapter_fingerprint(ws, cell.path[:-1], cell.seed),
         "validation": ws.profile.benchmark.model_dump(mode="json"),
@@ -250,12 +263,6 @@ def adapter_fingerprint(ws: Workspace, path: Sequence[Phase], seed: int) -> str 
     return digest(adapter(ws, path, seed) / "adapter_model.safetensors") if path else None
 
 
-def base_fingerprint(ws: Workspace) -> str:
-    """Of the base student: its files where they are bundled, else its name."""
-    student = ws.profile.student
-    return digest(students.BUNDLED) if student.base in ("bundled", "tiny") else digest(student.base)
-
-
 def _record(ws: Workspace, cell: Cell) -> dict:
     return json.loads((ws.artifacts / cell.name / "record.json").read_text(encoding="utf-8"))
 
@@ -310,7 +317,7 @@ def _examine(ws: Workspace, student: tuple[str, int]) -> Path:
     path = () if method == UNTRAINED else phases(method)
     params = {
         "adapter": adapter_fingerprint(ws, path, seed),
-        "base": base_fingerprint(ws),
+        "base": digest(*students.base_files(ws.profile.student)),
         "questions": ws.profile.benchmark.model_dump(mode="json"),
         "decoding": ws.profile.decoding.model_dump(mode="json"),
     }

@@ -151,13 +151,24 @@ def overlaps(spans: Sequence[tuple[int, int]], marked: Sequence[Sequence[int]]) 
 
 
 def mark(duals: Sequence[DualCoT], segment: Segmenter, ties: Ties = "library") -> pd.DataFrame:
-    """Key marks of both sides: id, task, subset, correct_key, wrong_key (bool, one a unit)."""
-    rows = []
-    for pair in duals:
-        correct, wrong = segment(pair.correct).ids, segment(pair.wrong).ids
-        marks = key_mask(correct, wrong, ties), key_mask(wrong, correct, ties)
-        rows.append((pair.id, pair.task, pair.subset, *marks))
-    return pd.DataFrame(rows, columns=["id", "task", "subset", "correct_key", "wrong_key"])
+    """Ids and key marks (bool) of both sides, one a unit; the marks stay with their ids.
+
+    Returns id, task, subset, correct_ids, correct_key, wrong_ids, wrong_key.
+    """
+    return pd.DataFrame([_marked(pair, segment, ties) for pair in duals])
+
+
+def _marked(pair: DualCoT, segment: Segmenter, ties: Ties) -> dict:
+    correct, wrong = segment(pair.correct).ids, segment(pair.wrong).ids
+    return {
+        "id": pair.id,
+        "task": pair.task,
+        "subset": pair.subset,
+        "correct_ids": correct,
+        "correct_key": key_mask(correct, wrong, ties),
+        "wrong_ids": wrong,
+        "wrong_key": key_mask(wrong, correct, ties),
+    }
 
 
 def shares(marks: pd.DataFrame) -> pd.DataFrame:

@@ -24,7 +24,7 @@ from editlib.records import (
 from editlib.teacher import Completion, CompletionStore, PuzzleSettings, Request, Teacher
 from editlib.workspace import Workspace
 
-ASKING = (answers, benchmarks, prompts, puzzles, teacher)
+ASKING = (answers, benchmarks, dual, prompts, puzzles, teacher, Path(__file__))
 
 
 # --- 01: D+ and D- ---------------------------------------------------------------------------
@@ -36,7 +36,7 @@ def annotate(ws: Workspace) -> Path:
     Makes questions.parquet (Question), cots.parquet (CoT: correct, wrong, unread) and
     usage.parquet (prompt, n, prompt_tokens, completion_tokens).
     """
-    return ws.stage("annotation", partial(_annotate, ws), code=(*ASKING, dual))
+    return ws.stage("annotation", partial(_annotate, ws), code=ASKING)
 
 
 def _annotate(ws: Workspace, folder: Path) -> None:
@@ -126,7 +126,7 @@ def build_duals(ws: Workspace) -> Path:
     completions no further question can be asked: the pairs are the published ones.
     """
     make = _published_duals if ws.profile.teacher.kind == "recorded" else _build_duals
-    return ws.stage("duals", partial(make, ws), inputs=["annotation"], code=(*ASKING, dual))
+    return ws.stage("duals", partial(make, ws), inputs=["annotation"], code=ASKING)
 
 
 def _build_duals(ws: Workspace, folder: Path) -> None:
@@ -180,31 +180,18 @@ def read_duals(ws: Workspace) -> tuple[list[CoT], list[DualCoT]]:
 def locate(ws: Workspace) -> Path:
     """Find the key steps of every pair.
 
-    Makes keysteps.parquet: id, task, subset, correct_ids, correct_key, wrong_ids, wrong_key, the
-    ids and marks of each response, one a unit. Weights are thus kept with the ids they belong to.
+    Makes keysteps.parquet, the table of keysteps.mark.
     """
-    return ws.stage("keysteps", partial(_locate, ws), inputs=["duals"], code=(keysteps,))
+    code = [keysteps, Path(__file__)]
+    if ws.profile.keysteps.unit == "tokens":
+        code += students.base_files(ws.profile.student)
+    return ws.stage("keysteps", partial(_locate, ws), inputs=["duals"], code=code)
 
 
 def _locate(ws: Workspace, folder: Path) -> None:
     _, duals = read_duals(ws)
-    segment, ties = segmenter(ws), ws.profile.keysteps.ties
-    write_frame(
-        folder / "keysteps.parquet", pd.DataFrame([_key_row(d, segment, ties) for d in duals])
-    )
-
-
-def _key_row(pair: DualCoT, segment: keysteps.Segmenter, ties: keysteps.Ties) -> dict:
-    correct, wrong = segment(pair.correct).ids, segment(pair.wrong).ids
-    return {
-        "id": pair.id,
-        "task": pair.task,
-        "subset": pair.subset,
-        "correct_ids": correct,
-        "correct_key": keysteps.key_mask(correct, wrong, ties).tolist(),
-        "wrong_ids": wrong,
-        "wrong_key": keysteps.key_mask(wrong, correct, ties).tolist(),
-    }
+    marks = keysteps.mark(duals, segmenter(ws), ws.profile.keysteps.ties)
+    write_frame(folder / "keysteps.parquet", marks)
 
 
 def segmenter(ws: Workspace) -> keysteps.Segmenter:

@@ -46,6 +46,12 @@ def load_base(student: Student) -> PreTrainedModel:
         ) from error
 
 
+def base_files(student: Student) -> tuple[Path, ...]:
+    """The folder of the base model, where it is one on this machine: what a stage depends on."""
+    folder = BUNDLED if student.base in ("bundled", "tiny") else Path(student.base)
+    return (folder,) if folder.is_dir() else ()
+
+
 def fresh_adapter(model: PreTrainedModel, student: Student, seed: int) -> PeftModel:
     """A new LoRA adapter on a base model; seed decides its initial weights."""
     torch.manual_seed(seed)
