@@ -90,8 +90,8 @@ class Workspace:
         """The folder of a stage, made now unless it is there unchanged.
 
         make writes the stage's files into the folder it is given. inputs are names of earlier
-        stages; code are the modules, files and folders that make the stage stale when edited; params
-        are the settings it depends on (None: the sections of the profile named in STAGES).
+        stages; code are the modules, files and folders that make it stale when edited; params are
+        the settings it depends on (None: the sections of the profile named in STAGES).
         """
         params = self.settings(name) if params is None else params
         fingerprint = digest(FORMAT, params, [self.outputs(i) for i in inputs], digest(*code))
