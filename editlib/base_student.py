@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -30,28 +31,44 @@ from editlib import puzzles
 from editlib.students import BUNDLED
 
 END = "<|end|>"
+ANSWER = "\nA:\n"  # between a question and its chain
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One pass over documents of the corpus."""
+
+    documents: int
+    seed: int  # of the documents, and of their order
+    context: int | None  # tokens of a row of packed documents; None: one document a row
+    batch: int  # rows, over all processes
+    lr: float
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Everything that decides the weights."""
 
-    documents: int = 200_000  # each read once
     vocabulary: int = 1_024
     width: int = 128
     layers: int = 4
     heads: int = 4
     positions: int = 512  # the longest text it can read, tokens
-    batch: int = 32  # documents, over all processes
-    lr: float = 4e-3
-    spread: float = 0.05  # standard deviation of fresh weights; 0.02 learns slower at this width
-    seed: int = 0
+    stages: tuple[Stage, ...] = (
+        Stage(documents=100_000, seed=0, context=256, batch=8, lr=2e-3),
+        Stage(documents=140_000, seed=1, context=None, batch=32, lr=2e-3),
+    )
 
 
 def train_tokenizer(documents: list[str], recipe: Recipe) -> PreTrainedTokenizerFast:
-    """Byte-level BPE: any text can be written, and most words and numbers are one token."""
+    """Byte-level BPE with single digits: any text can be written, and sums can be learnt."""
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=recipe.vocabulary,
@@ -63,10 +80,30 @@ def train_tokenizer(documents: list[str], recipe: Recipe) -> PreTrainedTokenizer
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, pad_token=END)
 
 
-def tokenize(documents: list[str], tokenizer: PreTrainedTokenizerFast) -> Dataset:
-    """One row a document, closed by the end token; the whole of it is learnt."""
-    rows = [[*ids, tokenizer.eos_token_id] for ids in tokenizer(documents)["input_ids"]]
-    return Dataset.from_dict({"input_ids": rows, "labels": rows, "length": list(map(len, rows))})
+def pack(documents: list[str], tokenizer: PreTrainedTokenizerFast, context: int) -> Dataset:
+    """Documents one after another, each closed by the end token, cut into rows of context ids."""
+    closed = [[*ids, tokenizer.eos_token_id] for ids in tokenizer(documents)["input_ids"]]
+    stream = list(chain.from_iterable(closed))
+    starts = range(0, len(stream) - context + 1, context)
+    rows = [stream[start : start + context] for start in starts]
+    return _dataset(rows, rows)
+
+
+def separate(documents: list[str], tokenizer: PreTrainedTokenizerFast) -> Dataset:
+    """One document a row, closed by the end token; a question is read, but not learnt."""
+    rows, labels = [], []
+    for document in documents:
+        question, asked, answer = document.rpartition(ANSWER)
+        prompt = tokenizer(question + asked)["input_ids"] if asked else []
+        response = [*tokenizer(answer)["input_ids"], tokenizer.eos_token_id]
+        rows.append(prompt + response)
+        labels.append([-100] * len(prompt) + response)
+    return _dataset(rows, labels)
+
+
+def _dataset(rows: list[list[int]], labels: list[list[int]]) -> Dataset:
+    lengths = [len(row) for row in rows]
+    return Dataset.from_dict({"input_ids": rows, "labels": labels, "length": lengths})
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> LlamaForCausalLM:
@@ -75,12 +112,11 @@ def build_model(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> LlamaForC
         LlamaConfig(
             vocab_size=len(tokenizer),
             hidden_size=recipe.width,
-            intermediate_size=8 * recipe.width // 3,
+            intermediate_size=4 * recipe.width,
             num_hidden_layers=recipe.layers,
             num_attention_heads=recipe.heads,
             max_position_embeddings=recipe.positions,
             tie_word_embeddings=True,
-            initializer_range=recipe.spread,
             bos_token_id=None,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
@@ -90,50 +126,67 @@ def build_model(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> LlamaForC
 
 def train(recipe: Recipe, folder: Path) -> None:
     """Train tokenizer and model, and write them with their card into folder."""
-    documents = list(puzzles.corpus(recipe.documents, recipe.seed))
-    tokenizer = train_tokenizer(documents, recipe)
-    rows = tokenize(documents, tokenizer)
-    set_seed(recipe.seed)
-    model = build_model(tokenizer, recipe)
+    corpora = [list(puzzles.corpus(stage.documents, stage.seed)) for stage in recipe.stages]
+    tokenizer = train_tokenizer(corpora[0], recipe)
+    set_seed(recipe.stages[0].seed)
+    model, passes = build_model(tokenizer, recipe), []
+    for stage, documents in zip(recipe.stages, corpora, strict=True):
+        model, record = train_stage(model, tokenizer, stage, documents)
+        passes.append(record)
+    if int(os.environ.get("RANK", 0)) == 0:
+        save(model, tokenizer, recipe, passes, folder)
+
+
+def train_stage(
+    model: LlamaForCausalLM, tokenizer, stage: Stage, documents: list[str]
+) -> tuple[LlamaForCausalLM, dict]:
+    """One pass over documents; returns the model and what the card says of the pass."""
+    packed = stage.context is not None
+    rows = pack(documents, tokenizer, stage.context) if packed else separate(documents, tokenizer)
     with tempfile.TemporaryDirectory() as scratch:
         trainer = Trainer(
             model=model,
-            args=_arguments(recipe, scratch),
+            args=_arguments(stage, scratch),
             train_dataset=rows,
             data_collator=DataCollatorForSeq2Seq(tokenizer),  # pads ids and labels apart
         )
         loss = trainer.train().training_loss
-    if not trainer.is_world_process_zero():
-        return
+    return model, {
+        "corpus_sha256": hashlib.sha256("\n".join(documents).encode()).hexdigest(),
+        "tokens": sum(rows["length"]),
+        "mean_loss": round(loss, 4),
+    }
+
+
+def save(model, tokenizer, recipe: Recipe, passes: list[dict], folder: Path) -> None:
+    """Write model (half precision), tokenizer and card."""
     shutil.rmtree(folder, ignore_errors=True)
     tokenizer.save_pretrained(folder)
     model.to(torch.float16).save_pretrained(folder)
     card = {
         "recipe": asdict(recipe),
-        "corpus_sha256": hashlib.sha256("\n".join(documents).encode()).hexdigest(),
-        "tokens": sum(rows["length"]),
+        "passes": passes,
         "parameters": model.num_parameters(),
-        "mean_loss": round(loss, 4),
         "torch": torch.__version__.split("+")[0],
     }
     (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
 
 
-def _arguments(recipe: Recipe, scratch: str) -> TrainingArguments:
+def _arguments(stage: Stage, scratch: str) -> TrainingArguments:
     return TrainingArguments(
         output_dir=scratch,
         num_train_epochs=1,
-        per_device_train_batch_size=recipe.batch // int(os.environ.get("WORLD_SIZE", 1)),
-        learning_rate=recipe.lr,
+        per_device_train_batch_size=stage.batch // int(os.environ.get("WORLD_SIZE", 1)),
+        learning_rate=stage.lr,
         lr_scheduler_type="cosine",
-        warmup_steps=0.01,  # of all
-        train_sampling_strategy="group_by_length",
+        warmup_steps=100,
         weight_decay=0.01,
         adam_beta2=0.98,
-        seed=recipe.seed,
+        seed=stage.seed,
         use_cpu=not torch.cuda.is_available(),
         save_strategy="no",
         logging_steps=200,
+        train_sampling_strategy="random" if stage.context else "group_by_length",
         report_to=[],
         dataloader_pin_memory=False,
     )

@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+from dataclasses import asdict
 
 import pytest
 from transformers import AutoModelForCausalLM
 
 from editlib import base_student, puzzles
+from editlib.base_student import Recipe, Stage
 from editlib.students import BUNDLED
 
 
@@ -16,21 +18,21 @@ def card():
 
 
 @pytest.fixture(scope="module")
-def documents(card):
-    return list(puzzles.corpus(card["recipe"]["documents"], card["recipe"]["seed"]))
+def corpora():
+    return [list(puzzles.corpus(stage.documents, stage.seed)) for stage in Recipe().stages]
 
 
-def test_the_card_holds_the_recipe_and_the_corpus_of_this_code(card, documents):
-    assert base_student.Recipe(**card["recipe"]) == base_student.Recipe()
-    digest = hashlib.sha256("\n".join(documents).encode()).hexdigest()
-    assert digest == card["corpus_sha256"], "the puzzles changed: make base-student"
+def test_the_card_holds_the_recipe_and_the_corpora_of_this_code(card, corpora):
+    assert card["recipe"] == json.loads(json.dumps(asdict(Recipe())))
+    hashes = [hashlib.sha256("\n".join(documents).encode()).hexdigest() for documents in corpora]
+    found = [each["corpus_sha256"] for each in card["passes"]]
+    assert found == hashes, "the puzzles changed: make base-student"
 
 
-def test_no_evaluation_question_stands_in_the_corpus(documents):
-    text = "\n".join(documents)
-    for split in ("validation", "test", "longer", "families"):
-        for question in puzzles.questions(split, 40):
-            assert f"Q: {question.text}\nA:" not in text
+def test_no_evaluation_question_stands_in_the_corpora(corpora):
+    read = {document.partition("\nA:\n")[0] for documents in corpora for document in documents}
+    for split in ("train", "validation", "test", "longer", "families"):
+        assert not read & {f"Q: {question.text}" for question in puzzles.questions(split, 60)}
 
 
 def test_the_weights_fit_into_the_repository():
@@ -41,8 +43,36 @@ def test_the_weights_are_of_the_size_the_card_names(card):
     assert AutoModelForCausalLM.from_pretrained(BUNDLED).num_parameters() == card["parameters"]
 
 
+SMALL = Recipe(
+    vocabulary=300,
+    width=16,
+    layers=1,
+    heads=2,
+    stages=(Stage(60, 0, context=64, batch=4, lr=1e-3), Stage(40, 1, None, batch=4, lr=1e-3)),
+)
+
+
 def test_a_base_student_can_be_trained_from_nothing(tmp_path):
-    recipe = base_student.Recipe(documents=60, vocabulary=300, width=16, layers=1, heads=2, batch=4)
-    base_student.train(recipe, tmp_path / "base")
-    assert json.loads((tmp_path / "base" / "card.json").read_text())["tokens"] > 1000
+    base_student.train(SMALL, tmp_path / "base")
+    card = json.loads((tmp_path / "base" / "card.json").read_text())
+    assert [each["tokens"] > 1000 for each in card["passes"]] == [True, True]
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "base").config.hidden_size == 16
+
+
+def test_a_separate_document_teaches_its_chain_and_not_its_question():
+    documents = ["Q: 1 + 2?\nA:\nIt is 3.", "2 plus 2 is 4."]
+    tokenizer = base_student.train_tokenizer(documents, SMALL)
+    taught = [
+        tokenizer.decode([label for label in row["labels"] if label != -100])
+        for row in base_student.separate(documents, tokenizer)
+    ]
+    assert taught == [f"It is 3.{base_student.END}", f"2 plus 2 is 4.{base_student.END}"]
+
+
+def test_packed_rows_lose_nothing_but_the_tail():
+    documents = list(puzzles.corpus(20, 3))
+    tokenizer = base_student.train_tokenizer(documents, SMALL)
+    rows = base_student.pack(documents, tokenizer, 50)["input_ids"]
+    whole = "".join(document + base_student.END for document in documents)
+    assert {len(row) for row in rows} == {50}
+    assert whole.startswith(tokenizer.decode([i for row in rows for i in row]))
