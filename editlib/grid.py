@@ -354,6 +354,7 @@ def _settle() -> None:
     """One thread a cell: cells run side by side, and sums do not depend on the machine."""
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
 
 
