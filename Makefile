@@ -29,7 +29,7 @@ help: ## list the targets
 
 setup: $(BUILT) ## make .venv from requirements.lock (2 to 5 min, about 2 GB)
 
-reproduce: $(BUILT) ## run the notebooks (mini: 12 min on 2 cores, no GPU, no key; seconds if unchanged)
+reproduce: $(BUILT) ## run the notebooks (mini: 15 min on 2 cores, no GPU, no key; seconds if unchanged)
 	@$(RUN) -m editlib.reproduce $(WHERE) $(WHICH)
 
 lab: $(BUILT) ## open the notebooks in JupyterLab (seconds)
@@ -38,7 +38,7 @@ lab: $(BUILT) ## open the notebooks in JupyterLab (seconds)
 report: $(BUILT) ## rebuild report.html and the results table of README.md (seconds)
 	@$(RUN) -m editlib.report --readme $(WHERE)
 
-test: $(BUILT) ## run the tests (at most 8 min on 2 cores, offline)
+test: $(BUILT) ## run the tests (5 min on 2 cores, offline)
 	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2
 
 lint: $(BUILT) ## check style, and that notebook sources hold no outputs (seconds)
