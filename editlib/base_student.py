@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 from datasets import Dataset
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     DataCollatorForSeq2Seq,
     LlamaConfig,
@@ -32,6 +32,8 @@ from editlib.students import BUNDLED
 
 END = "<|end|>"
 ANSWER = "\nA:\n"  # between a question and its chain
+# An option's letter as (A), a digit, a word or some signs (with the blank before them), blanks
+PIECES = r"\([A-Z]\)|\p{N}| ?\p{L}+| ?(?!\([A-Z]\))[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 
 @dataclass(frozen=True)
@@ -50,25 +52,25 @@ class Stage:
 class Recipe:
     """Everything that decides the weights."""
 
-    vocabulary: int = 1_024
+    vocabulary: int = 1_400  # every word of the corpus is one token
     width: int = 128
     layers: int = 4
     heads: int = 4
     positions: int = 512  # the longest text it can read, tokens
     stages: tuple[Stage, ...] = (
         Stage(100_000, sizes=(1, 2), seed=0, context=256, batch=8, lr=2e-3),
-        Stage(400_000, sizes=(1, 2), seed=1, context=None, batch=32, lr=2e-3),
-        Stage(90_000, sizes=(1, 2, 3), seed=2, context=None, batch=32, lr=2e-3),
+        Stage(240_000, sizes=(1, 2), seed=1, context=None, batch=32, lr=2e-3),
+        Stage(80_000, sizes=(1, 2, 3), seed=2, context=None, batch=32, lr=2e-3),
     )
 
 
 def train_tokenizer(documents: list[str], recipe: Recipe) -> PreTrainedTokenizerFast:
-    """Byte-level BPE with single digits: any text can be written, and sums can be learnt."""
+    """Byte-level BPE: any text can be written. Digits and the letters of options stand alone."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Digits(individual_digits=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False),
+            pre_tokenizers.Split(Regex(PIECES), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()

@@ -5,15 +5,16 @@ custom_id, so that results find their way into the same store in any order.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from editlib import chat
 from editlib.completions import Completion, CompletionStore, Request, completed
-from editlib.completions.exchange import BadLine, lines
+from editlib.completions.exchange import BadLine, each
 from editlib.errors import KitError
 from editlib.profiles import EndpointTeacherSettings
 from editlib.records import atomic_write
@@ -48,13 +49,7 @@ class BatchWriter:
         Raises BatchWaiting where an earlier file holds some and settings.batch_again is not set.
         """
         path = self.settings.batch_file
-        waiting = store.sent(list(requests))
-        if waiting and not self.settings.batch_again:
-            raise BatchWaiting(
-                f"{len(waiting):,} of {len(requests):,} requests ({desc}) stand in an earlier "
-                f"batch file, and {path} was not written. Read the results of that one first; if "
-                "it was never sent, failed or expired, write them again with --again"
-            )
+        refuse_waiting(self.settings, requests, store, desc)
         store.note_sent(self.name, requests)
         rows = (json.dumps(self._row(key, request)) + "\n" for key, request in requests.items())
         atomic_write(path, lambda temporary: temporary.write_text("".join(rows), encoding="utf-8"))
@@ -69,6 +64,22 @@ class BatchWriter:
         return {"custom_id": key, "method": "POST", "url": URL, "body": body}
 
 
+def refuse_waiting(
+    settings: EndpointTeacherSettings,
+    requests: Collection[str],
+    store: CompletionStore,
+    desc: str,
+) -> None:
+    """Raises BatchWaiting where some of the requests (keys) would be paid for a second time."""
+    waiting = store.waiting(list(requests))
+    if waiting and not settings.batch_again:
+        raise BatchWaiting(
+            f"{len(waiting):,} of {len(requests):,} requests ({desc}) stand in an earlier batch "
+            "file; nothing was asked. Read the results of that file first; if it was never sent or "
+            "has expired, ask all the same with teacher.batch_again=true (batch-write: --again)"
+        )
+
+
 @dataclass(frozen=True)
 class BatchRead:
     """What a file of results brought, in lines."""
@@ -77,45 +88,57 @@ class BatchRead:
     known: int  # completions that were in the store already
     failed: int  # requests without a completion: they are asked again
     example: str  # of a failure
+    bad: tuple[BadLine, ...]  # lines that cannot be used
 
 
 def read_results(
     store: CompletionStore, path: Path, settings: EndpointTeacherSettings
 ) -> BatchRead:
-    """Add the completions of a result or error file to a store, all of them or none.
+    """Add the completions of a result or error file to a store.
 
-    Raises BadLine where a line is not a result, or answers what this store never sent.
+    Lines that are no results, or answer what this store never sent, are counted as bad. Raises
+    BadLine if there is no such file.
     """
-    rows, errors = [], []
-    for where, key, line in _results(path):
-        found = store.sent([key]).get(key)
-        if found is None:
-            raise BadLine(f"{where}: custom_id {key!r} was not sent from the store {store.path}")
-        row = _completion(*found, line, settings, where)
-        (errors if isinstance(row, str) else rows).append(row)
+    bad: list[BadLine] = []
+    read = list(each(path, partial(_result, store, settings), bad))
+    rows = [row for row in read if isinstance(row, Completion)]
+    failed = [row for row in read if isinstance(row, Failure)]
     new = store.add_all((row, None) for row in rows)
-    return BatchRead(new, len(rows) - new, len(errors), errors[0] if errors else "")
+    store.note_failed(failure.key for failure in failed)
+    example = failed[0].reason if failed else ""
+    return BatchRead(new, len(rows) - new, len(failed), example, tuple(bad))
 
 
-def _results(path: Path) -> Iterator[tuple[str, str, dict]]:
-    for number, line in lines(path):
-        where, key = f"{path}:{number}", line.get("custom_id")
-        if not isinstance(key, str):
-            raise BadLine(f"{where}: no custom_id, expected a line of a batch result file")
-        yield where, key, line
+@dataclass(frozen=True)
+class Failure:
+    """A request that the service did not complete."""
+
+    key: str
+    reason: str  # as the service says it
+
+
+def _result(
+    store: CompletionStore, settings: EndpointTeacherSettings, line: dict, where: str
+) -> Completion | Failure:
+    key = line.get("custom_id")
+    if not isinstance(key, str):
+        raise BadLine(f"{where}: no custom_id, expected a line of a batch result file")
+    found = store.sent([key]).get(key)
+    if found is None:
+        raise BadLine(f"{where}: custom_id {key!r} was not sent from the store {store.path}")
+    response = line.get("response") or {}
+    if line.get("error") or response.get("status_code") != 200:
+        return Failure(key, json.dumps(line.get("error") or response)[:300])
+    return _completion(*found, response.get("body"), settings, where)
 
 
 def _completion(
-    teacher: str, request: Request, line: dict, settings: EndpointTeacherSettings, where: str
-) -> Completion | str:
-    """The row of a result, or what the service says went wrong."""
-    response = line.get("response") or {}
-    if line.get("error") or response.get("status_code") != 200:
-        return json.dumps(line.get("error") or response)[:300]
+    teacher: str, request: Request, body: object, settings: EndpointTeacherSettings, where: str
+) -> Completion:
     try:
-        answer = chat.Answer.model_validate(response.get("body"))
-        reply = chat.reply_of(answer, request.prompt, settings.prices)
+        answer = chat.Answer.model_validate(body)
     except ValidationError as error:
         raise BadLine(f"{where}: its body is not a chat completion ({error})") from error
+    reply = chat.reply_of(answer, request.prompt, settings.prices)
     paid = None if reply.cost is None else reply.cost * SHARE
     return completed(teacher, request, replace(reply, cost=paid), origin="batch")

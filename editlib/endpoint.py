@@ -10,6 +10,7 @@ from anyio.from_thread import start_blocking_portal
 from tqdm import tqdm
 
 from editlib import chat
+from editlib.batch_files import refuse_waiting
 from editlib.completions import CompletionStore, Reply, Request, Totals, completed
 from editlib.errors import KitError
 from editlib.profiles import EndpointTeacherSettings
@@ -39,8 +40,10 @@ class EndpointTeacher:
     ) -> None:
         """See ManyTeacher; prints a plan first and a summary of tokens, cost and faults last.
 
-        Raises BudgetReached, or TeacherStopped with the number of failed requests by kind.
+        Raises BudgetReached, TeacherStopped with the number of failed requests by kind, or
+        BatchWaiting where a batch file holds some of them.
         """
+        refuse_waiting(self.settings, requests, store, desc)
         totals = store.totals(self.name)
         print(plan(self.settings, requests.values(), known, totals, desc))
         run = _Run(self, store, len(requests), totals.paid, desc)

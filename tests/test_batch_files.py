@@ -1,13 +1,13 @@
 import json
+import re
 
 import pytest
 import yaml
 
 from editlib import pipeline, profiles
-from editlib.batch_files import BatchWriter, BatchWritten, read_results
+from editlib.batch_files import BatchWaiting, BatchWriter, BatchWritten, read_results
 from editlib.completions import CompletionStore, Request, completion_key
 from editlib.completions.__main__ import main
-from editlib.completions.exchange import BadLine
 from editlib.records import CoT, read_table
 from editlib.teacher import PuzzleSettings, PuzzleTeacher, ask
 from editlib.workspace import open_workspace
@@ -82,6 +82,32 @@ def _writer(server, path):
     return BatchWriter(settings.model_copy(update={"batch_file": path}))
 
 
+def test_what_waits_in_a_batch_file_is_not_asked_live_as_well(store, tmp_path):
+    asked = [Request("a", seed=7), Request("b", seed=7)]
+    with serving() as server:
+        with pytest.raises(BatchWritten):
+            ask(_writer(server, tmp_path / "batch.jsonl"), asked[:1], store, "CEP")
+        with pytest.raises(BatchWaiting, match="1 of 2 requests .* nothing was asked"):
+            ask(teacher(server), asked, store, "CEP")
+        assert server.bodies == []
+        ask(teacher(server, batch_again=True), asked, store, "CEP")
+        assert len(server.bodies) == 2
+
+
+def test_what_came_back_failed_waits_no_longer(store, tmp_path):
+    asked = [Request("a", seed=7)]
+    with serving() as server:
+        batch = _writer(server, tmp_path / "batch.jsonl")
+        with pytest.raises(BatchWritten):
+            ask(batch, asked, store, "CEP")
+        failed = result(completion_key("m", asked[0]), status=500)
+        read_results(store, write(tmp_path / "done.jsonl", [failed]), batch.settings)
+        with pytest.raises(BatchWritten):  # so it may go out again, and then it waits again
+            ask(batch, asked, store, "CEP")
+        with pytest.raises(BatchWaiting):
+            ask(teacher(server), asked, store, "CEP")
+
+
 def test_an_error_file_adds_nothing(store, tmp_path):
     with serving() as server:
         batch = _writer(server, tmp_path / "batch.jsonl")
@@ -101,7 +127,7 @@ def test_an_error_file_adds_nothing(store, tmp_path):
         ("KEY", r"done\.jsonl:2: its body is not a chat completion"),
     ],
 )
-def test_a_bad_line_is_named_and_nothing_is_added(store, tmp_path, bad, message):
+def test_a_bad_line_is_named_and_the_others_are_kept(store, tmp_path, bad, message):
     asked = [Request("a"), Request("b")]
     with serving() as server:
         batch = _writer(server, tmp_path / "batch.jsonl")
@@ -111,9 +137,10 @@ def test_a_bad_line_is_named_and_nothing_is_added(store, tmp_path, bad, message)
     if bad == "KEY":
         bad = result(keys[1])
         bad["response"]["body"]["choices"] = []
-    with pytest.raises(BadLine, match=message):
-        read_results(store, write(tmp_path / "done.jsonl", [result(keys[0]), bad]), batch.settings)
-    assert list(store.rows()) == []
+    done = write(tmp_path / "done.jsonl", [result(keys[0]), bad])
+    read = read_results(store, done, batch.settings)
+    assert read.new == 1 and len(read.bad) == 1 and re.search(message, str(read.bad[0]))
+    assert [row.key for row, _ in store.rows()] == [keys[0]]
 
 
 def test_a_whole_run_by_batch_files_then_published_and_replayed(profile, tmp_path, capsys):
@@ -146,7 +173,10 @@ def test_a_whole_run_by_batch_files_then_published_and_replayed(profile, tmp_pat
     assert "run.jsonl" not in json.dumps(replay.profile.model_dump(mode="json"))
 
     other = ["--profile", str(profile), "--results", str(tmp_path / "other")]
-    assert main(["import", *other, str(published)]) == 0
+    with published.open("a", encoding="utf-8") as file:
+        file.write('{"version": 2, "cut sho')
+    assert main(["import", *other, str(published)]) == 2
+    assert "1 lines cannot be used, the first: " in capsys.readouterr().err
     again = open_workspace(str(profile), [], tmp_path / "other")
     pipeline.annotate(again)
     pipeline.build_duals(again)

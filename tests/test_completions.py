@@ -1,3 +1,5 @@
+import json
+import re
 import signal
 import sqlite3
 import subprocess
@@ -180,7 +182,8 @@ def published(store, tmp_path):
 def test_an_exported_run_is_replayed_without_asking(published, tmp_path):
     store, path = published
     other = CompletionStore(tmp_path / "other.sqlite")
-    assert exchange.load(other, path) == 2 and exchange.load(other, path) == 0
+    assert exchange.load(other, path) == exchange.Loaded(new=2, known=0, bad=())
+    assert exchange.load(other, path) == exchange.Loaded(new=0, known=2, bad=())
     fake = Fake()
     again = ask(fake, [Request("a"), Request("b", temperature=0)], other, "ask")
     assert [completion.text for completion in again] == [TEXTS["a"], TEXTS["b"]]
@@ -193,7 +196,7 @@ def test_what_was_there_before_an_import_stays(published, tmp_path):
     _, path = published
     other = CompletionStore(tmp_path / "other.sqlite")
     [kept] = ask(Fake({"a": "mine"}), [Request("a")], other, "ask")
-    assert exchange.load(other, path) == 1
+    assert exchange.load(other, path).new == 1
     assert other.get([kept.key]) == {kept.key: kept}
 
 
@@ -214,14 +217,16 @@ def test_what_was_there_before_an_import_stays(published, tmp_path):
         (lambda line: line.replace('"teacher": "', '"teacher": "not '), "the line was edited"),
     ],
 )
-def test_an_import_with_a_bad_line_says_where_and_adds_nothing(published, tmp_path, edit, message):
+def test_an_import_says_where_a_line_is_bad_and_adds_the_others(published, tmp_path, edit, message):
     _, path = published
     first, second = path.read_text(encoding="utf-8").split("\n")[:2]
     path.write_text(f"{first}\n{edit(second)}\n", encoding="utf-8")
     other = CompletionStore(tmp_path / "other.sqlite")
-    with pytest.raises(exchange.BadLine, match=message):
-        exchange.load(other, path)
-    assert list(other.rows()) == []
+    read = exchange.load(other, path)
+    assert read.new == 1 and len(read.bad) == 1 and re.search(message, str(read.bad[0]))
+    assert [row.key for row, _ in other.rows()] == [json.loads(first)["key"]]
+    with pytest.raises(exchange.BadLine, match=message):  # a run would miss what is not there
+        list(exchange.read(path))
 
 
 def test_a_missing_file_is_named(store, tmp_path):

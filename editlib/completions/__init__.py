@@ -113,11 +113,14 @@ def completed(teacher: str, request: Request, reply: Reply, origin: Origin = "as
 # --- the store ------------------------------------------------------------------------------
 
 _COLUMNS = [field.name for field in fields(Completion)]
-_ROWS, _TRUTHS, _SENT = (f"{name}_{VERSION}" for name in ("completions", "truths", "sent"))
+_ROWS, _TRUTHS, _SENT, _FAILED = (
+    f"{name}_{VERSION}" for name in ("completions", "truths", "sent", "failed")
+)
 _SCHEMA = f"""
     CREATE TABLE IF NOT EXISTS {_ROWS} ({", ".join(_COLUMNS)}, PRIMARY KEY (key));
     CREATE TABLE IF NOT EXISTS {_TRUTHS} (key PRIMARY KEY, truth);
     CREATE TABLE IF NOT EXISTS {_SENT} (key PRIMARY KEY, teacher, request);
+    CREATE TABLE IF NOT EXISTS {_FAILED} (key PRIMARY KEY);
 """
 _ADD = f"INSERT OR IGNORE INTO {_ROWS} VALUES ({', '.join('?' * len(_COLUMNS))})"
 _GET = "SELECT {} FROM {} WHERE key IN (SELECT value FROM json_each(?))"
@@ -204,6 +207,20 @@ class CompletionStore:
         rows = [(key, teacher, json.dumps(asdict(request))) for key, request in requests.items()]
         with self._guarded(), self._db:
             self._db.executemany(f"INSERT OR IGNORE INTO {_SENT} VALUES (?, ?, ?)", rows)
+            keys = [(key,) for key in requests]
+            self._db.executemany(f"DELETE FROM {_FAILED} WHERE key = ?", keys)
+
+    def note_failed(self, keys: Iterable[str]) -> None:
+        """Remember that a batch service gave these back without a completion."""
+        with self._guarded(), self._db:
+            rows = [(key,) for key in keys]
+            self._db.executemany(f"INSERT OR IGNORE INTO {_FAILED} VALUES (?)", rows)
+
+    def waiting(self, keys: Sequence[str]) -> list[str]:
+        """Those of the keys that went out in a batch file of which nothing has come back."""
+        failed = {key for (key,) in self._select("key", _FAILED, keys)}
+        sent = {key for (key,) in self._select("key", _SENT, keys)}
+        return [key for key in self.missing(keys) if key in sent - failed]
 
     def sent(self, keys: Sequence[str]) -> dict[str, tuple[str, Request]]:
         """Teacher and request, by key, of what went out in batch files."""

@@ -24,7 +24,7 @@ class NoEndpoint(KitError):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """0: done; 2: a file, a profile or a store that cannot be used."""
+    """0: done; 2: a file (or lines of one), a profile or a store that cannot be used."""
     parser = argparse.ArgumentParser(prog="editlib.completions", description=__doc__)
     parser.add_argument("command", choices=COMMANDS)
     options.add(parser)
@@ -38,39 +38,47 @@ def main(argv: Sequence[str] | None = None) -> int:
         ws = open_workspace(arguments.profile, overrides, arguments.results)
         if arguments.again:
             ws = _with_teacher(ws, batch_again=True)
-        print(COMMANDS[arguments.command](ws, arguments.file))
+        said, bad = COMMANDS[arguments.command](ws, arguments.file)
     except KitError as error:
         options.complain(error)
         return 2
-    return 0
+    print(said)
+    if bad:
+        options.complain(KitError(f"{len(bad):,} lines cannot be used, the first: {bad[0]}"))
+    return 2 if bad else 0
 
 
-def _export(ws: Workspace, file: Path) -> str:
+Said = tuple[str, tuple[exchange.BadLine, ...]]  # what was done, and the lines that were no use
+
+
+def _export(ws: Workspace, file: Path) -> Said:
     with pipeline.completion_store(ws) as store:
-        return f"{exchange.export(store, file):,} completions written to {file}"
+        return f"{exchange.export(store, file):,} completions written to {file}", ()
 
 
-def _import(ws: Workspace, file: Path) -> str:
+def _import(ws: Workspace, file: Path) -> Said:
     with pipeline.completion_store(ws) as store:
-        return f"{exchange.load(store, file):,} completions added from {file}"
+        read = exchange.load(store, file)
+    return f"{read.new:,} completions added from {file}, {read.known:,} known already", read.bad
 
 
-def _batch_write(ws: Workspace, file: Path) -> str:
+def _batch_write(ws: Workspace, file: Path) -> Said:
     writing = _with_teacher(ws, batch_file=file)
     try:
         pipeline.annotate(writing)
         pipeline.build_duals(writing)
     except BatchWritten as written:
-        return str(written)
-    return f"Nothing is left to ask, and {file} was not written"
+        return str(written), ()
+    return f"Nothing is left to ask, and {file} was not written", ()
 
 
-def _batch_read(ws: Workspace, file: Path) -> str:
+def _batch_read(ws: Workspace, file: Path) -> Said:
     settings = _endpoint(ws)
     with pipeline.completion_store(ws) as store:
         read = read_results(store, file, settings)
     failed = f"; {read.failed:,} failed, the first with {read.example}" if read.failed else ""
-    return f"{read.new:,} completions added from {file}, {read.known:,} known already{failed}"
+    said = f"{read.new:,} completions added from {file}, {read.known:,} known already{failed}"
+    return said, read.bad
 
 
 def _with_teacher(ws: Workspace, **changes) -> Workspace:

@@ -1,9 +1,10 @@
 """Completions as JSONL, one a line, so that a run can be published and replayed without a key."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -19,6 +20,7 @@ from editlib.records import atomic_write
 
 _LINE = TypeAdapter(tuple[Completion, dict | None])
 _EXTRAS = {"version", "truth"}
+Row = TypeVar("Row")
 
 
 class BadLine(KitError):
@@ -42,28 +44,49 @@ def export(store: CompletionStore, path: Path) -> int:
     return written
 
 
-def load(store: CompletionStore, path: Path) -> int:
-    """Add the completions of a file to a store; how many were new.
+@dataclass(frozen=True)
+class Loaded:
+    """What a file brought, in lines."""
 
-    All of them or none: BadLine is raised at the first line that cannot be used, and the store
-    keeps what it had. A completion that is already there stays as it is.
+    new: int
+    known: int  # completions that were in the store already
+    bad: tuple[BadLine, ...]  # lines that cannot be used
+
+
+def load(store: CompletionStore, path: Path) -> Loaded:
+    """Add the completions of a file to a store, whatever other lines of it cannot be used.
+
+    A completion that is already there stays as it is. Raises BadLine if there is no such file.
     """
-    rows = read(path)
-    return store.add_all((replace(row, origin="imported"), truth) for row, truth in rows)
+    bad: list[BadLine] = []
+    rows = list(read(path, bad))
+    new = store.add_all((replace(row, origin="imported"), truth) for row, truth in rows)
+    return Loaded(new, len(rows) - new, tuple(bad))
 
 
-def read(path: Path) -> Iterator[tuple[Completion, dict | None]]:
-    """Each completion of a file, with its truth where there is one; raises BadLine."""
-    for number, line in lines(path):
-        yield _parse(line, f"{path}:{number}")
+def read(
+    path: Path, bad: list[BadLine] | None = None
+) -> Iterator[tuple[Completion, dict | None]]:
+    """Each completion of a file, with its truth where there is one.
+
+    Raises BadLine at a line that cannot be used; where there is a list `bad`, it is put there.
+    """
+    return each(path, _parse, bad)
 
 
-def lines(path: Path) -> Iterator[tuple[int, dict]]:
-    """The JSON objects of a file with their line numbers, from 1; raises BadLine."""
+def each(path: Path, parse: Callable[[dict, str], Row], bad: list[BadLine] | None) -> Iterator[Row]:
+    """What parse(object, its place) makes of each line of a file; see read."""
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
-                yield number, _object(line, f"{path}:{number}")
+                try:
+                    row = parse(_object(line, f"{path}:{number}"), f"{path}:{number}")
+                except BadLine as problem:
+                    if bad is None:
+                        raise
+                    bad.append(problem)
+                else:
+                    yield row
     except OSError as error:
         raise BadLine(
             f"{path} cannot be read: {error.strerror}. Expected a file of JSONL"

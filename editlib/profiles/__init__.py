@@ -319,8 +319,13 @@ def load(profile: str, overrides: Sequence[str] = ()) -> Profile:
     values = _parse(path.read_text(encoding="utf-8"), where=str(path))
     if not isinstance(values, dict):
         raise BadProfile(f"{path}: expected settings by name, found {type(values).__name__}")
+    read = _validated(values, path)
     for override in overrides:
-        _set(values, override)
+        _set(values, read, override)
+    return _validated(values, path) if overrides else read
+
+
+def _validated(values: dict, path: Path) -> Profile:
     try:
         return Profile.model_validate(values)
     except ValidationError as error:
@@ -334,22 +339,23 @@ def _parse(text: str, where: str):
         raise BadProfile(f"{where} is not valid YAML: {error}") from error
 
 
-def _set(values: dict, override: str) -> None:
+def _set(values: dict, settings: Settings, override: str) -> None:
+    """Put one override into the values that the settings were read from."""
     name, equals, value = override.partition("=")
     if not equals:
         raise BadProfile(f"override {override!r}: expected dotted.name=value")
     *parents, leaf = name.strip().split(".")
     for parent in parents:
-        values = _child(values, parent, name)
-    _child(values, leaf, name)
+        _check_name(settings, parent, name)
+        settings, values = getattr(settings, parent), values.setdefault(parent, {})
+    _check_name(settings, leaf, name)
     values[leaf] = _parse(value, where=f"override {override!r}")
 
 
-def _child(values: dict, key: str, name: str):
-    if not isinstance(values, dict) or key not in values:
-        valid = sorted(values) if isinstance(values, dict) else []
+def _check_name(settings: Settings, key: str, name: str) -> None:
+    valid = sorted(type(settings).model_fields) if isinstance(settings, Settings) else []
+    if key not in valid:
         raise BadProfile(f"override {name!r}: " + unknown("setting", key, valid))
-    return values[key]
 
 
 def _explain(error: ValidationError, path: Path) -> str:

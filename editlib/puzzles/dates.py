@@ -4,7 +4,7 @@ import random
 import re
 from dataclasses import dataclass
 
-from editlib.puzzles.family import Family, letter, split_options, window, with_options
+from editlib.puzzles.family import Family, choose, split_options, window, with_options
 from editlib.puzzles.reasoner import Reasoner
 
 MONTHS = {
@@ -41,10 +41,10 @@ SETTLE = (
     "Since {month} has {length} days, we get {date}.",
     "There are {length} days in {month}, which gives {date}.",
 )
-CHOICE = (
-    "The option for {date} is {letter}.",
-    "For {date} we choose {letter}.",
-    "Looking for {date}, we take {letter}.",
+FOUND = (
+    "So the last date is {date}.",
+    "This brings us to {date}.",
+    "We look for {date}.",
 )
 
 Date = tuple[int, str]  # day, month
@@ -154,10 +154,9 @@ def solve(p: Calendar, r: Reasoner) -> str:
         date = solve_shift(date, shift, r)
     gaps = [abs(day_of_year(date) - day_of_year(read(option))) for option in p.options]
     nearest = min(range(len(gaps)), key=lambda i: min(gaps[i], 365 - gaps[i]))
-    right = letter(nearest)
     r.aside()
-    r.say(CHOICE, date=show(date), letter=right)
-    return r.conclude(right)
+    r.say(FOUND, date=show(date))
+    return r.conclude(choose(r, p.options, nearest, found=0 in gaps))
 
 
 def read(option: str) -> Date:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from editlib.puzzles.family import Family, letter, split_options, with_options
+from editlib.puzzles.family import Family, choose, split_options, with_options
 from editlib.puzzles.reasoner import Reasoner
 
 NAMES = ("Ada", "Bill", "Cleo", "Dora", "Emil", "Fay", "Gus", "Hana", "Ivo", "June")
@@ -42,9 +42,9 @@ PLACE = (
     "We know {who} {relation} {whom}, which gives {order}.",
 )
 FIND = (
-    "In this order {item} is {rank}, which is {letter}.",
-    "Here {item} comes {rank}, option {letter}.",
-    "That makes {item} the {rank}, and this is {letter}.",
+    "In this order {item} is {rank}.",
+    "Here {item} comes {rank}.",
+    "That makes {item} the {rank}.",
 )
 
 Clue = tuple[str, bool, str]  # who, stands before, whom
@@ -116,9 +116,8 @@ def solve(p: Order, r: Reasoner) -> str:
         r.say(PLACE, who=who, relation=relation, whom=whom, order=", ".join(order))
     r.aside()
     item = r.decide("calculation", "item", order[p.rank], order)
-    answer = letter(p.options.index(item))
-    r.say(FIND, item=item, rank=RANKS[p.rank], letter=answer)
-    return r.conclude(answer)
+    r.say(FIND, item=item, rank=RANKS[p.rank])
+    return r.conclude(choose(r, p.options, p.options.index(item)))
 
 
 def placed(order: tuple[str, ...], clue: Clue) -> tuple[str, ...]:

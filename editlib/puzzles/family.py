@@ -8,6 +8,12 @@ from typing import Any
 
 from editlib.puzzles.reasoner import Kind, Reasoner
 
+CHOICE = (
+    "We read the options: {options}, so we take {letter}.",
+    "Reading the options, {options}, so it is {letter}.",
+    "The options are {options}, so we choose {letter}.",
+)
+
 
 @dataclass(frozen=True)
 class Family:
@@ -47,6 +53,18 @@ def split_options(text: str) -> tuple[str, tuple[str, ...]]:
     """The question before its options, and the options (none if there are none)."""
     question, _, lines = text.partition("\nOptions:\n")
     return question, tuple(line[4:] for line in lines.split("\n")) if lines else ()
+
+
+def choose(r: Reasoner, options: Sequence[str], chosen: int, found: bool = True) -> str:
+    """Tell the options in order, up to the chosen one where it is found; returns its letter.
+
+    Reading on until an option fits asks less of a small student than to name a letter at once.
+    """
+    read = options[: chosen + 1] if found else options
+    lines = ", ".join(f"{letter(i)} {option}" for i, option in enumerate(read))
+    right = letter(chosen)
+    r.say(CHOICE, options=lines, letter=right)
+    return right
 
 
 def letter(position: int) -> str:

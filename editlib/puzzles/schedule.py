@@ -4,7 +4,7 @@ import random
 import re
 from dataclasses import dataclass
 
-from editlib.puzzles.family import Family, letter, split_options, window, with_options
+from editlib.puzzles.family import Family, choose, split_options, window, with_options
 from editlib.puzzles.reasoner import Reasoner
 
 NAMES = ("Mia", "Leo", "Nora", "Omar", "Rosa", "Sam", "Tess", "Vic")
@@ -27,9 +27,9 @@ UNTIL = (
     "It was {then} when the {place} was over.",
 )
 FREE = (
-    "So {name} was free from {start} to {end}, closest to {letter}.",
-    "That leaves {start} to {end} for {name}, so we take {letter}.",
-    "The free time of {name} was {start} to {end}, which is option {letter}.",
+    "So {name} was free from {start} to {end}.",
+    "That leaves {start} to {end} for {name}.",
+    "The free time of {name} was {start} to {end}.",
 )
 
 
@@ -133,10 +133,10 @@ def solve(p: Day, r: Reasoner) -> str:
     for activity in p.activities:
         before, now = now, solve_stay(activity, now, r)
     start = r.decide("logical", "start", now, [before])
-    gaps = [abs(start - HOURS[option.split(" ")[0]]) for option in p.options]
-    answer = letter(gaps.index(min(gaps)))
-    r.say(FREE, name=p.name, start=clock(start), end=clock(p.closing), letter=answer)
-    return r.conclude(answer)
+    r.say(FREE, name=p.name, start=clock(start), end=clock(p.closing))
+    starts = [option.split(" ")[0] for option in p.options]
+    gaps = [abs(start - HOURS[option]) for option in starts]
+    return r.conclude(choose(r, starts, gaps.index(min(gaps)), found=0 in gaps))
 
 
 def solve_stay(activity: Activity, now: int, r: Reasoner) -> int:

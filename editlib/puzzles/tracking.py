@@ -4,7 +4,7 @@ import random
 import re
 from dataclasses import dataclass
 
-from editlib.puzzles.family import Family, letter, listing, split_options, with_options
+from editlib.puzzles.family import Family, choose, listing, split_options, with_options
 from editlib.puzzles.reasoner import Reasoner
 
 NAMES = ("Ann", "Bob", "Cleo", "Dan", "Eve", "Finn", "Gwen", "Hugo")
@@ -23,9 +23,9 @@ SWAP = (
     "Then {x} and {y} trade: {a} holds {first}, {b} {second} and {c} {third}.",
 )
 END = (
-    "At the end, {name} has {item}, which is {letter}.",
-    "So {name} ends up with {item}, option {letter}.",
-    "In the end {name} holds {item}, and that is {letter}.",
+    "At the end, {name} has {item}.",
+    "So {name} ends up with {item}.",
+    "In the end {name} holds {item}.",
 )
 
 Trio = tuple[str, str, str]
@@ -113,9 +113,8 @@ def solve(p: Shuffle, r: Reasoner) -> str:
         x, y = (p.names[i] for i in pair)
         r.say(SWAP, x=x, y=y, **who, first=held[0], second=held[1], third=held[2])
     item = r.decide("logical", "item", held[p.asked], held)
-    answer = letter(p.options.index(item))
-    r.say(END, name=p.names[p.asked], item=item, letter=answer)
-    return r.conclude(answer)
+    r.say(END, name=p.names[p.asked], item=item)
+    return r.conclude(choose(r, p.options, p.options.index(item)))
 
 
 def fact(rng: random.Random) -> str:
