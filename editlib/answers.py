@@ -73,6 +73,18 @@ def agrees(question: Question, read: str | None, mode: Mode | None = None) -> bo
     )
 
 
+def misses(question: Question, read: str | None, mode: Mode | None = None) -> bool:
+    """Whether an answer read is plainly another one than the gold one.
+
+    Leniently, "(A) or (B)" neither agrees with (B) nor misses it.
+    """
+    if read is None or agrees(question, read, mode):
+        return False
+    if (mode or mode_of(question)) == "strict" or reading.told(question, read) is not None:
+        return True
+    return not reading.mentions(read, question.answer)
+
+
 def differences(questions: Iterable[Question], texts: Mapping[str, str]) -> pd.DataFrame:
     """The texts (by question id) that strict and lenient read differently, one a row.
 

@@ -2,7 +2,8 @@
 
 Pure functions on records. What fails a check keeps its row under a role of its own, so that
 counts() can account for every question:
-    correct (D+), wrong (D-), unread              CEP, by the answer read
+    correct (D+), wrong (D-), unread              CEP, by the answer read; unread also where it may
+                                                  be the gold one, such as "(A) or (B)"
     rectified (D-+), rectified_dropped            AHP on D-; kept if it reaches the gold answer
     corrupted (D+-), corrupted_dropped            CCP on D+; kept if it reaches another answer
 """
@@ -13,21 +14,19 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from editlib import prompts
-from editlib.answers import agrees, read_answer, read_for
+from editlib.answers import agrees, misses, read_answer, read_for
 from editlib.completions import Completion, Request
 from editlib.errors import KitError
 from editlib.prompts import Exemplar, Shots
 from editlib.records import CoT, DualCoT, Question
 
-ROLES = (
-    "correct",
-    "wrong",
-    "unread",
-    "rectified",
-    "rectified_dropped",
-    "corrupted",
-    "corrupted_dropped",
-)
+ASKED = {  # prompt -> the roles of what comes back
+    "CEP": ("correct", "wrong", "unread"),
+    "AHP": ("rectified", "rectified_dropped"),
+    "CCP": ("corrupted", "corrupted_dropped"),
+}
+ROLES = tuple(role for roles in ASKED.values() for role in roles)
+DROPPED = ("unread", "rectified_dropped", "corrupted_dropped")  # no part of any pair
 STAGES = ("asked", *ROLES, "paired")
 
 
@@ -152,8 +151,9 @@ def annotate(questions: Sequence[Question], completions: Sequence[Completion]) -
                 "another question. Pass the completions in the order of the questions"
             )
         read = read_for(question, completion.text)
-        reached = "correct" if agrees(question, read) else "wrong"
-        cots.append(_cot(question, "unread" if read is None else reached, read, completion))
+        role = "wrong" if misses(question, read) else "unread"
+        role = "correct" if agrees(question, read) else role
+        cots.append(_cot(question, role, read, completion))
     return cots
 
 
@@ -178,8 +178,8 @@ def corrupted(
     for cot, completion in zip(correct, completions, strict=True):
         question = asked[cot.question_id]
         read = read_for(question, completion.text)
-        good = read is not None and not agrees(question, read)
-        cots.append(_cot(question, "corrupted" if good else "corrupted_dropped", read, completion))
+        role = "corrupted" if misses(question, read) else "corrupted_dropped"
+        cots.append(_cot(question, role, read, completion))
     return cots
 
 
@@ -243,9 +243,8 @@ def holds(pair: DualCoT) -> bool:
     benchmark = pair.question_id.partition("/")[0]
     id, gold = pair.question_id, pair.correct_answer
     question = Question(id, benchmark, pair.task, "train", pair.question, gold)
-    wrong = read_for(question, pair.wrong)
     reached = agrees(question, read_for(question, pair.correct))
-    return reached and wrong is not None and not agrees(question, wrong)
+    return reached and misses(question, read_for(question, pair.wrong))
 
 
 def counts(

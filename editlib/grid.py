@@ -382,8 +382,8 @@ def split(ws: Workspace, name: str) -> list[Question]:
     if settings.name == "puzzles":
         return benchmarks.load("puzzles", name, getattr(settings.questions, name))
     if name in benchmarks.SPLITS[settings.name]:
-        return benchmarks.load(settings.name, name, settings.per_task)
-    found = benchmarks.load(name, "test", settings.per_task)
+        return benchmarks.load(settings.name, name, settings.per_task, settings.division)
+    found = benchmarks.load(name, "test", settings.per_task, settings.division)
     return [replace(question, split=name) for question in found]
 
 

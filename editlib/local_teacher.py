@@ -1,6 +1,7 @@
 """A transformers model on this machine as teacher: no server, no key."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     LogitsProcessor,
@@ -37,7 +39,21 @@ class LocalTeacher:
     def __init__(self, settings: LocalTeacherSettings) -> None:
         self.settings = settings
         self.source = settings.model.removeprefix("hf:")
-        self.name = _name(self.source, settings.revision)
+
+    @cached_property
+    def name(self) -> str:
+        """A model id with its commit; of a folder its last name and a digest of what lies in it."""
+        folder = Path(self.source)
+        return _digested(folder) if folder.is_dir() else f"{self.source}@{self._commit}"
+
+    @cached_property
+    def _commit(self) -> str | None:
+        """What a revision (a branch, say) of a model id means today; None for a folder."""
+        with self._needing_a_model():
+            config = AutoConfig.from_pretrained(
+                self.source, revision=self.settings.revision or "main", trust_remote_code=False
+            )
+        return getattr(config, "_commit_hash", None)
 
     def complete_many(
         self, requests: Mapping[str, Request], store: CompletionStore, desc: str, known: int
@@ -51,20 +67,25 @@ class LocalTeacher:
 
     @cached_property
     def _loaded(self):
-        options = {"revision": self.settings.revision or "main", "trust_remote_code": False}
-        try:
+        options = {"revision": self._commit or "main", "trust_remote_code": False}
+        with self._needing_a_model():
             tokenizer = AutoTokenizer.from_pretrained(self.source, padding_side="left", **options)
             model = AutoModelForCausalLM.from_pretrained(
                 self.source, dtype="auto", device_map="auto", **options
             )
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        return tokenizer, model.eval()
+
+    @contextmanager
+    def _needing_a_model(self) -> Iterator[None]:
+        try:
+            yield
         except (OSError, ValueError) as error:
             raise NoModel(
                 f"teacher.model={self.settings.model!r} is neither a folder with a model nor a "
                 f"model id that can be downloaded from here: {error}"
             ) from error
-        if tokenizer.pad_token_id is None:
-            tokenizer.pad_token = tokenizer.eos_token
-        return tokenizer, model.eval()
 
     @torch.inference_mode()
     def _replies(self, batch: Sequence[Request]) -> list[Reply]:
@@ -95,11 +116,7 @@ class LocalTeacher:
         return Reply(text, finish, read, written, served_model=self.name)
 
 
-def _name(source: str, revision: str | None) -> str:
-    """A model id with its revision; of a folder its last name and a digest of what lies in it."""
-    folder = Path(source)
-    if not folder.is_dir():
-        return f"{source}@{revision}" if revision else source
+def _digested(folder: Path) -> str:
     files = sorted(path for path in folder.iterdir() if path.is_file())
     digest = sha256(repr([(path.name, path.stat().st_size) for path in files]).encode())
     for path in files:

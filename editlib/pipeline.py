@@ -6,7 +6,8 @@ The modules before this one are plain functions on records; here they meet the f
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from editlib import (
 from editlib.batch_files import BatchWriter
 from editlib.completions import Completion, CompletionStore, Request, exchange
 from editlib.endpoint import EndpointTeacher
+from editlib.errors import KitError, unknown
 from editlib.local_teacher import LocalTeacher
 from editlib.profiles import SampledTeacherSettings
 from editlib.published import PublishedPrompts
@@ -56,6 +58,7 @@ ASKING = (
     teacher,
     Path(__file__),
 )
+SHOWN = 3  # right CoTs of a demonstration that are given a twin
 TRIED = 8  # training questions of a task asked without exemplars, to make exemplars of; ours
 
 
@@ -88,18 +91,67 @@ def training_questions(ws: Workspace) -> list[Question]:
         return [q for q in benchmarks.load("bbh", "all") if q.task in known]
     if settings.name == "puzzles":
         return benchmarks.load("puzzles", "train", settings.questions.train)
-    return benchmarks.load(settings.name, "train", settings.per_task)
+    return benchmarks.load(settings.name, "train", settings.per_task, settings.division)
 
 
 def data_tables(ws: Workspace) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Sizes and quirks of the benchmarks of a run, and of those that the local mirror holds."""
+    """Sizes and quirks of the benchmarks of a run, and of those that the local mirror holds.
+
+    A benchmark out of domain that cannot be had now is left out: it is needed in notebook 05.
+    """
     settings = ws.profile.benchmark
     if settings.name == "puzzles":
         return benchmarks.size_table(training_questions(ws)), benchmarks.quirks("puzzles")
-    names = dict.fromkeys([settings.name, *settings.out_of_domain, *benchmarks.present()])
-    asked = [q for name in names for q in benchmarks.load(name, benchmarks.SPLITS[name][0])]
-    quirks = pd.concat([benchmarks.quirks(name) for name in names], ignore_index=True)
-    return benchmarks.size_table(asked), quirks
+    asked, quirks = benchmarks.load(settings.name, "all"), [benchmarks.quirks(settings.name)]
+    for name in dict.fromkeys([*settings.out_of_domain, *benchmarks.present()]):
+        if name != settings.name:
+            with suppress(benchmarks.MissingData):
+                asked += benchmarks.load(name, "test", division=settings.division)
+                quirks.append(benchmarks.quirks(name))
+    return benchmarks.size_table(asked), pd.concat(quirks, ignore_index=True)
+
+
+def division(ws: Workspace) -> pd.DataFrame:
+    """On which side of the split each question of BBH lies: task, question, split.
+
+    Without a row for puzzles, whose ids name their split.
+    """
+    settings = ws.profile.benchmark
+    real = settings.name != "puzzles"
+    questions = benchmarks.load("bbh", "all", division=settings.division) if real else []
+    rows = [(question.task, question.id, question.split) for question in questions]
+    return pd.DataFrame(rows, columns=["task", "question", "split"])
+
+
+def teaching(ws: Workspace, *stages: str) -> pd.DataFrame:
+    """Who answered each kind of prompt up to the last of the stages, when, and what was lost.
+
+    One row a kind. Columns: prompt, teacher, served_as (the model as the server names it),
+    first_day, last_day (UTC), answered, dropped (no answer, or one that failed its check), then
+    the columns of usage() but n.
+    """
+    cots = read_table(ws.need(stages[-1]) / "cots.parquet", CoT)
+    with completion_store(ws) as store:
+        stored = store.get([cot.completion for cot in cots])
+    rows = []
+    for prompt, roles in dual.ASKED.items():
+        found = [cot for cot in cots if cot.role in roles and cot.completion in stored]
+        rows += [_taught(prompt, found, [stored[cot.completion] for cot in found])] if found else []
+    spent = pd.concat(read_frame(ws.need(stage) / "usage.parquet") for stage in stages)
+    return pd.DataFrame(rows).merge(spent.drop(columns="n"), on="prompt", how="left")
+
+
+def _taught(prompt: str, cots: Sequence[CoT], completions: Sequence[Completion]) -> dict:
+    days = [completion.created[:10] for completion in completions]
+    return {
+        "prompt": prompt,
+        "teacher": completions[0].teacher,
+        "served_as": ", ".join(sorted({c.served_model for c in completions if c.served_model})),
+        "first_day": min(days),
+        "last_day": max(days),
+        "answered": len(cots),
+        "dropped": sum(cot.role in dual.DROPPED for cot in cots),
+    }
 
 
 def reading_differences(ws: Workspace) -> pd.DataFrame:
@@ -242,6 +294,46 @@ def usage(name: str, tried: Sequence[Sequence[Completion]]) -> dict:
     if any(row.cost is not None for row in rows):
         spent["cost_usd"] = sum(row.cost or 0.0 for row in rows)
     return spent | ({"attempts": len(rows)} if len(rows) > len(tried) else {})
+
+
+# --- 00: the method on one task --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """The method on a few questions of one task."""
+
+    questions: list[Question]
+    cots: list[CoT]
+    completions: dict[str, Completion]  # by key, those of the CoTs that were asked for
+    pair: DualCoT
+
+
+def demonstrate(ws: Workspace, task: str, most: int) -> Demonstration:
+    """Annotate at most so many training questions of a task, and make pairs of the first ones.
+
+    The completions are stored: what later notebooks ask again is not answered anew. Raises
+    KitError where there is no such task, or no pair comes of it.
+    """
+    everything = training_questions(ws)
+    questions = [question for question in everything if question.task == task][:most]
+    if not questions:
+        raise KitError(unknown("task", task, sorted({question.task for question in everything})))
+    answered, _ = _ask(ws, _cep_requests(ws, questions), "CEP")
+    cots = dual.annotate(questions, answered)
+    if _published(ws):
+        pairs = [pair for pair in benchmarks.published_duals() if pair.task == task]
+    else:
+        wrong, right = dual.with_role(cots, "wrong"), dual.with_role(cots, "correct")[:SHOWN]
+        hinted, _ = _ask(ws, _ahp_requests(ws, questions, wrong), "AHP")
+        cots += dual.rectified(questions, wrong, hinted)
+        misled, _ = _ask(ws, _ccp_requests(ws, questions, right, cots), "CCP")
+        cots += dual.corrupted(questions, right, misled)
+        pairs = sorted(dual.pair(questions, cots), key=lambda pair: pair.subset)  # D+dual first
+    if not pairs:
+        raise KitError(f"no pair comes of {len(questions)} questions of {task}; name another task")
+    with completion_store(ws) as store:
+        return Demonstration(questions, cots, store.get([c.completion for c in cots]), pairs[0])
 
 
 # --- 02: D-+, D+- and Ddual ------------------------------------------------------------------

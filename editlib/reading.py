@@ -35,7 +35,8 @@ _REFUSED = re.compile(
     r"\b(?:wrong|incorrect|impossible|eliminated|excluded|unlikely|ruled out)\b|\) or\b"
 )
 _VAGUE = re.compile(
-    r"\b(?:than|least|most|about|around|roughly|approximately|over|under|between|or|and)\b"
+    r"\b(?:than|least|most|about|around|roughly|approximately|over|under|between|or|and"
+    r"|dozens?|hundreds?|thousands?|millions?|billions?|trillions?)\b"
 )
 _LABEL = r"^\W*(?:(?i:option|choice)\s+)?"
 _ROUND = " \t\r\n.,;:!?*_`\"'“”‘’$"
@@ -214,6 +215,15 @@ def _list(tail: str) -> list[str]:
     text = re.split(r"\n\s*\n|[.](?=\s|$)", tail, maxsplit=1)[0]
     text = re.sub(r",\s*and\s", ", ", text.strip().strip("[]()"))
     return [word for word in (w.strip("\"'“”,;<") for w in re.split(r"[\s,;]+", text)) if word]
+
+
+def mentions(text: str, gold: str) -> bool:
+    """Whether a gold answer stands somewhere in a text, as a word of its own.
+
+    >>> mentions("(A) or (B)", "(B)"), mentions("about 24 million", "24"), mentions("240", "24")
+    (True, True, False)
+    """
+    return bool(re.search(rf"(?<!\w){re.escape(gold)}(?!\w)", text, re.IGNORECASE))
 
 
 # --- equal in kind --------------------------------------------------------------------------

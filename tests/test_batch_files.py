@@ -87,7 +87,7 @@ def test_what_waits_in_a_batch_file_is_not_asked_live_as_well(store, tmp_path):
     with serving() as server:
         with pytest.raises(BatchWritten):
             ask(_writer(server, tmp_path / "batch.jsonl"), asked[:1], store, "CEP")
-        with pytest.raises(BatchWaiting, match="1 of 2 requests .* nothing was asked"):
+        with pytest.raises(BatchWaiting, match=r"1 of 2 requests .* nothing was asked"):
             ask(teacher(server), asked, store, "CEP")
         assert server.bodies == []
         ask(teacher(server, batch_again=True), asked, store, "CEP")

@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from datetime import UTC, datetime
 
 import pytest
 
@@ -113,6 +114,61 @@ def test_own_exemplars_lead_through_annotation_to_pairs(mirror, monkeypatch):
     assert usage["prompt"].tolist() == ["exemplars", "CEP"] and usage["n"][0] == tried
     asked = sum(roles[role] for role in ("correct", "wrong", "unread"))
     assert usage["n"][1] == asked
+
+
+def test_the_notebooks_say_who_answered_when_and_what_was_lost(mirror, monkeypatch):
+    ws, _ = taught(mirror, monkeypatch, Exemplars())
+    roles, today = check(ws), datetime.now(UTC).date().isoformat()
+    told = pipeline.teaching(ws, "annotation", "duals").set_index("prompt")
+    assert list(told.index) == ["CEP", "AHP", "CCP"]
+    assert set(told["teacher"]) == {"scripted"} and set(told["last_day"]) == {today}
+    lost = [roles["unread"], roles["rectified_dropped"], roles["corrupted_dropped"]]
+    assert told["dropped"].tolist() == lost
+    assert told.loc["AHP", "answered"] == roles["wrong"]
+    assert told.loc["AHP", "prompt_tokens"] == 3 * roles["wrong"]
+
+
+def test_what_a_demonstration_asks_is_not_asked_again(mirror, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "annotate", lambda ws: None)
+        patch.setattr(pipeline, "build_duals", lambda ws: None)
+        ws, teacher = taught(mirror, patch, Exemplars())
+    monkeypatch.setattr(pipeline, "_teacher", lambda _: teacher)
+    demo = pipeline.demonstrate(ws, "navigate", most=99)
+    assert {question.task for question in demo.questions} == {"navigate"}
+    assert dual.holds(demo.pair) and demo.pair.subset == "D+dual"
+    assert {cot.completion for cot in demo.cots} == demo.completions.keys()
+    pipeline.annotate(ws)
+    pipeline.build_duals(ws)
+    prompts = [request.prompt for request in teacher.asked]
+    assert len(set(prompts)) == len(prompts)
+    with pytest.raises(KitError, match="unknown task 'navigat'; .*first: navigate, "):
+        pipeline.demonstrate(ws, "navigat", most=9)
+
+
+def test_a_benchmark_that_cannot_be_had_yet_does_not_stop_the_teaching(mirror, monkeypatch):
+    ws, _ = taught(mirror, monkeypatch, Exemplars(), out_of_domain=["arc_e", "agieval"])
+
+    def no_network(*_):
+        raise benchmarks.MissingData("no network")
+
+    monkeypatch.setattr(benchmarks.hub, "rows", no_network)
+    sizes, _ = pipeline.data_tables(ws)
+    assert sizes["benchmark"].tolist() == ["bbh"]
+
+
+def test_who_has_the_same_division_has_the_same_questions(mirror, monkeypatch):
+    ws, _ = taught(mirror, monkeypatch, Exemplars())
+    first = pipeline.division(ws)
+    assert first["split"].value_counts().to_dict() == {"train": 60, "test": 16, "validation": 4}
+    update = {"seed": 1, "validation": 0.25}
+    settings = ws.profile.benchmark.model_copy(update=update)
+    other = Workspace("other", ws.profile.model_copy(update={"benchmark": settings}), mirror)
+    second = pipeline.division(other)
+    assert second["split"].value_counts().to_dict() == {"train": 48, "test": 16, "validation": 16}
+    assert not first[first["split"] == "test"].equals(second[second["split"] == "test"])
+    assert {q.split for q in grid.split(other, "validation")} == {"validation"}
+    assert len(grid.split(other, "validation")) == 16
 
 
 def test_published_files_lead_through_annotation_to_pairs(mirror, monkeypatch):

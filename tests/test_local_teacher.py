@@ -1,10 +1,11 @@
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from editlib.completions import CompletionStore, Request
 from editlib.local_teacher import LocalTeacher, NoModel, _Draw
@@ -87,7 +88,19 @@ def test_the_name_of_a_folder_shows_no_path_and_tells_models_apart(model_folder,
     assert name == teacher(copy).name and name.startswith("tiny-chat-") and "/" not in name
     (copy / "generation_config.json").write_text("{}")
     assert teacher(copy).name != name
-    assert teacher("hf:some/model", revision="v2").name == "some/model@v2"
+
+
+def test_the_name_of_a_model_id_holds_the_commit_that_its_revision_means(monkeypatch):
+    asked = []
+
+    def config(source, revision, **_):  # what the hub says, or its cache on this machine
+        asked.append((source, revision))
+        return SimpleNamespace(_commit_hash="0123abcd")
+
+    monkeypatch.setattr(AutoConfig, "from_pretrained", config)
+    assert teacher("hf:some/model", revision="v2").name == "some/model@0123abcd"
+    assert teacher("some/model").name == "some/model@0123abcd"
+    assert asked == [("some/model", "v2"), ("some/model", "main")]
 
 
 def test_other_weights_are_another_teacher(model_folder, tmp_path):

@@ -141,5 +141,5 @@ def test_a_file_of_completions_may_answer_any_benchmark(tmp_path):
 
 def test_a_setting_that_the_file_leaves_to_its_default_can_be_changed():
     assert load("paper", ["teacher.batch_again=true"]).teacher.batch_again
-    with pytest.raises(BadProfile, match="unknown setting 'batch_agian'.*batch_again"):
+    with pytest.raises(BadProfile, match=r"unknown setting 'batch_agian'.*batch_again"):
         load("paper", ["teacher.batch_agian=true"])

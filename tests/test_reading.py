@@ -207,3 +207,26 @@ def test_on_published_completions_the_modes_differ_in_one_read_and_in_no_verdict
     found = answers.differences(benchmarks.load("bbh", "all"), texts)
     assert (found["strict_right"] == found["lenient_right"]).all()
     assert found[["strict", "lenient"]].to_numpy().tolist() == [["135,210", "135210"]]
+
+
+@pytest.mark.parametrize(
+    ("question", "read", "plain"),
+    [
+        (CHOICE, "(A)", True),
+        (CHOICE, "(B)", False),
+        (CHOICE, "(A) or (B)", False),  # it may mean the gold one
+        (CHOICE, "(B) a leap day", False),  # letter and text disagree
+        (CHOICE, "(A) and (C)", True),
+        (CHOICE, "none of them", True),
+        (NUMBER, "3 million", False),
+        (NUMBER, "13", True),
+        (CHOICE, None, False),
+    ],
+)
+def test_an_answer_misses_only_where_it_cannot_mean_the_gold_one(question, read, plain):
+    assert answers.misses(question, read) == plain
+
+
+def test_a_scale_word_makes_another_number():
+    assert read_for(NUMBER, "So the answer is 3 million.") == "3 million"
+    assert not agrees(NUMBER, "3 million")

@@ -7,6 +7,7 @@ source; what is odd about a row is in the table of quirks().
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 
 import pandas as pd
@@ -30,6 +31,7 @@ from editlib.records import Question
 
 __all__ = [
     "SPLITS",
+    "Division",
     "MissingData",
     "bbh_tasks",
     "codex_completions",
@@ -52,20 +54,32 @@ TASKS = {"agieval": tuple(AGIEVAL), "bb_sub": BB_SUB, "math": MATH}
 _MOST = 100  # questions of one BB-sub task
 
 
-def load(name: str, split: str, per_task: int | None = None) -> list[Question]:
+@dataclass(frozen=True)
+class Division:
+    """How BBH is split, and BB-sub sampled; whoever has the same division has the same questions.
+
+    BBH is split 4:1 per task as in the paper. A share of the larger side is "validation", the rest
+    of it "train". Of a task of BB-sub at most 100 questions are taken.
+    """
+
+    seed: int = 0
+    validation: float = 0.05
+
+
+def load(
+    name: str, split: str, per_task: int | None = None, division: Division = Division()
+) -> list[Question]:
     """Questions of one benchmark and split, at most per_task a task (None: all there are).
 
-    Puzzles are drawn on demand, so they need a number. BBH is split 4:1 per task as in the paper;
-    a twentieth of the larger side is "validation", the rest of it "train"; "all" holds every
-    question, and each names its side. BB-sub takes at most 100 of a task, chosen by hash, so that
-    every run has the same. Raises KitError: no such benchmark or split, or no data (MissingData).
+    Puzzles are drawn on demand, so they need a number. "all" of BBH holds every question, and each
+    names its side. Raises KitError: no such benchmark or split, or no data (MissingData).
     """
     _check(name, split)
     if name == "puzzles":
         if per_task is None:
             raise KitError("puzzles are generated without end: say how many with per_task")
         return puzzles.questions(split, per_task)
-    return [q for task in _tasks(name) for q in _questions(name, task, split)[:per_task]]
+    return [q for task in _tasks(name) for q in _questions(name, task, split, division)[:per_task]]
 
 
 def _check(name: str, split: str) -> None:
@@ -81,15 +95,15 @@ def _tasks(name: str) -> Sequence[str]:
     return TASKS.get(name, (name,))
 
 
-def _questions(name: str, task: str, split: str) -> list[Question]:
+def _questions(name: str, task: str, split: str, division: Division) -> list[Question]:
     read = _read(name, task)
-    sides = _sides(each.text for each in read) if name == "bbh" else {}
+    sides = _sides((each.text for each in read), division) if name == "bbh" else {}
     questions = [
         Question(f"{name}/{task}/{n}", name, task, sides.get(r.text, "test"), r.text, r.answer)
         for n, r in enumerate(read)
     ]
     if name == "bb_sub":
-        chosen = set(_ranked({question.id for question in questions})[:_MOST])
+        chosen = set(_ranked({question.id for question in questions}, division.seed)[:_MOST])
         return [question for question in questions if question.id in chosen]
     return [question for question in questions if split in ("all", question.split)]
 
@@ -99,17 +113,18 @@ def _read(name: str, task: str) -> list[Read]:
     return [READERS[name](row) for row in source.rows(name, task)]
 
 
-def _sides(texts: Iterable[str]) -> dict[str, str]:
+def _sides(texts: Iterable[str], division: Division) -> dict[str, str]:
     """The side of each distinct text, by hash: a question asked twice stays on one side."""
-    ranked = _ranked(set(texts))
+    ranked = _ranked(set(texts), division.seed)
     test = round(len(ranked) / 5)
-    held = test + round((len(ranked) - test) / 20)
+    held = test + round((len(ranked) - test) * division.validation)
     sides = ["test"] * test + ["validation"] * (held - test) + ["train"] * (len(ranked) - held)
     return dict(zip(ranked, sides, strict=True))
 
 
-def _ranked(texts: Iterable[str]) -> list[str]:
-    return sorted(texts, key=lambda text: blake2b(text.encode()).digest())
+def _ranked(texts: Iterable[str], seed: int) -> list[str]:
+    salt = seed.to_bytes(blake2b.SALT_SIZE, "big")
+    return sorted(texts, key=lambda text: blake2b(text.encode(), salt=salt).digest())
 
 
 # --- what there is, and what is odd about it ------------------------------------------------

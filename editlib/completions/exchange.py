@@ -64,9 +64,7 @@ def load(store: CompletionStore, path: Path) -> Loaded:
     return Loaded(new, len(rows) - new, tuple(bad))
 
 
-def read(
-    path: Path, bad: list[BadLine] | None = None
-) -> Iterator[tuple[Completion, dict | None]]:
+def read(path: Path, bad: list[BadLine] | None = None) -> Iterator[tuple[Completion, dict | None]]:
     """Each completion of a file, with its truth where there is one.
 
     Raises BadLine at a line that cannot be used; where there is a list `bad`, it is put there.

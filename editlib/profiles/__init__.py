@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from editlib import methods
+from editlib.benchmarks import Division
 from editlib.errors import KitError, unknown
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -71,7 +72,13 @@ class Benchmark(Settings):
     questions: Questions | None = None  # puzzles only
     per_task: PositiveInt | None = None  # real benchmarks: at most so many; None: all there are
     out_of_domain: list[Literal["bb_sub", "agieval", "arc_e", "arc_c", "gsm8k", "math"]] = []
+    seed: Annotated[int, Field(ge=0)] = 0  # of the split of BBH and of the sample of BB-sub
+    validation: Probability = 0.05  # share of BBH-train that chooses among students
     exemplars: Exemplars = Exemplars()
+
+    @property
+    def division(self) -> Division:
+        return Division(self.seed, self.validation)
 
 
 class ErrorRates(Settings):
