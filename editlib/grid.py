@@ -240,7 +240,10 @@ def validation_accuracy(ws: Workspace, model) -> float:
     """Share of validation questions answered right: what the checkpoint rule looks at."""
     tokenizer = students.load_tokenizer(ws.profile.student)
     questions = split(ws, "validation")
-    answered = evaluation.answer(model, tokenizer, questions, ws.profile.decoding, "validation", 0)
+    with students.merged(model):
+        answered = evaluation.answer(
+            model, tokenizer, questions, ws.profile.decoding, "validation", 0
+        )
     return evaluation.share_correct(answered)
 
 

@@ -1,9 +1,12 @@
 """Student models: the base they start from, and the adapters that training leaves behind."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -72,6 +75,24 @@ def load_adapter(model: PreTrainedModel, folder: Path, trainable: bool = False) 
         return PeftModel.from_pretrained(model, folder, is_trainable=trainable)
     except (OSError, ValueError) as error:
         raise NoStudent(f"{folder} holds no usable adapter: {error}. Train it again.") from error
+
+
+@contextmanager
+def merged(model: PeftModel) -> Iterator[PeftModel]:
+    """The adapter folded into its base, which halves the time of decoding; then as before.
+
+    Every bit is as before: taking an adapter out by subtraction alone would leave rounding errors.
+    """
+    layers = [layer for layer in model.modules() if isinstance(layer, BaseTunerLayer)]
+    before = [layer.get_base_layer().weight.detach().clone() for layer in layers]
+    model.merge_adapter()
+    try:
+        yield model
+    finally:
+        model.unmerge_adapter()
+        with torch.no_grad():
+            for layer, weight in zip(layers, before, strict=True):
+                layer.get_base_layer().weight.copy_(weight)
 
 
 def _tiny(vocabulary: int) -> PreTrainedModel:
