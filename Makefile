@@ -9,6 +9,7 @@ PARAMS  =#          notebook parameters to change: PARAMS="examples=3"
 ONLY    =#          notebooks to run: ONLY="03 05"
 FROM    =#          first notebook to run: FROM=04
 FORCE   =#          1: run notebooks that are unchanged too
+LAB     =#          options of JupyterLab: LAB="--allow-root --port 9000"
 
 # Recipes read these from the environment: spaces and quotes in them need no care.
 export PROFILE RESULTS SET PARAMS
@@ -39,7 +40,7 @@ search: $(BUILT) ## choose learning rates on validation questions, equally for a
 		--set "training.krsl.lr=1.0e-4 training.krsl.also_try=[3.0e-5, 3.0e-4]"
 
 lab: $(BUILT) ## open the notebooks in JupyterLab (seconds)
-	@$(RUN) -m editlib.lab $(WHERE)
+	@$(RUN) -m editlib.lab $(WHERE) -- $(LAB)
 
 report: $(BUILT) ## rebuild report.html and the results table of README.md (seconds)
 	@$(RUN) -m editlib.report --readme $(WHERE)

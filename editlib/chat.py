@@ -22,6 +22,7 @@ from editlib.profiles import EndpointTeacherSettings, Prices
 
 KEY_LENGTH = 16  # characters; what is shorter may be a word of a reply and no secret
 CHARACTERS = 4  # a token, where no server has counted any
+_ANSWER = "answer"  # the extension of a response that holds what was read in it
 _NO_KEY = "none"  # for servers that need no key; the client wants one
 
 
@@ -120,9 +121,11 @@ def client(settings: EndpointTeacherSettings, faults: Counter) -> openai.AsyncOp
 
 async def complete(client: openai.AsyncOpenAI, asked: dict) -> Answer:
     """Send a request as body() makes it; raises openai.OpenAIError where it failed for good."""
-    # Raw: the client's own typed call takes twice as long, and would only check it again.
-    response = await client.post("/chat/completions", body=asked, cast_to=httpx2.Response)
-    return Answer.model_validate_json(response.content)
+    # Raw: the client's own typed call takes twice as long, and would only check it again. The
+    # whole address: it would be put together anew each time.
+    address = f"{client.base_url}chat/completions"
+    response = await client.post(address, body=asked, cast_to=httpx2.Response)
+    return response.extensions[_ANSWER]
 
 
 def without_key(settings: EndpointTeacherSettings, text: str, shortest: int = 1) -> str:
@@ -156,7 +159,7 @@ class _Client(openai.DefaultAioHttpClient):  # half the work a request of the pl
             async with asyncio.timeout(self._seconds):
                 response = await super().send(request, **options)
             if response.is_success:
-                Answer.model_validate_json(response.content)
+                response.extensions[_ANSWER] = Answer.model_validate_json(response.content)
         except TimeoutError:
             self._faults["timeout"] += 1
             raise httpx2.ReadTimeout("no reply in time", request=request) from None

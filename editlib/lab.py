@@ -31,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Becomes JupyterLab; 2 if the profile or a setting is unknown."""
     parser = argparse.ArgumentParser(prog="editlib.lab", description="Open the notebooks.")
     options.add(parser)
+    parser.add_argument("jupyter", nargs="*", help="after --: options of JupyterLab itself")
     arguments = parser.parse_args(argv)
     overrides = options.split_assignments(arguments.set)
     try:
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options.complain(error)
         return 2
     command = [sys.executable, "-m", "jupyter", "lab", f"--LabApp.default_url={FIRST}"]
-    os.execve(sys.executable, command, os.environ | chosen)
+    os.execve(sys.executable, [*command, *arguments.jupyter], os.environ | chosen)
 
 
 if __name__ == "__main__":
