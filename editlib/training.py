@@ -56,6 +56,19 @@ def updates_per_epoch(rows: int, settings: Optimization) -> int:
     return math.ceil(rows / (settings.batch * settings.accumulation))
 
 
+def log_probabilities(model: torch.nn.Module, batch: dict, mask: str) -> torch.Tensor:
+    """Aligned with input_ids, nats; (B, T). Of a ragged batch only those under the mask are right.
+
+    batch: as an Objective collates it; mask: the one that its loss looks at.
+    """
+    if "ragged" in batch:
+        asked = ragged.token_logp(model, batch["ragged"])
+        return asked.new_zeros(batch[mask].shape).masked_scatter(batch[mask], asked)
+    ids = batch["input_ids"]
+    logits = model(ids, attention_mask=batch["attention_mask"], use_cache=False).logits
+    return objectives.token_logp(logits, ids)
+
+
 class StudentTrainer(Trainer):
     """A Trainer whose loss is an Objective and whose evaluation is a score of the model.
 
@@ -75,20 +88,11 @@ class StudentTrainer(Trainer):
         return self.accelerator.gather(items).sum() if self.args.world_size > 1 else items
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        terms = self.objective.loss(self._logp(model, inputs), inputs, num_items_in_batch)
+        logp = log_probabilities(model, inputs, self.objective.mask)
+        terms = self.objective.loss(logp, inputs, num_items_in_batch)
         self._parts.append(terms.parts)
         loss = terms.loss * self.accelerator.num_processes  # gradients are averaged over processes
         return (loss, {}) if return_outputs else loss
-
-    def _logp(self, model, inputs) -> torch.Tensor:
-        """Log-probabilities aligned with input_ids; where the loss does not look, anything."""
-        if "ragged" in inputs:
-            mask = inputs[self.objective.mask]
-            asked = ragged.token_logp(model, inputs["ragged"])
-            return asked.new_zeros(mask.shape).masked_scatter(mask, asked)
-        ids = inputs["input_ids"]
-        logits = model(ids, attention_mask=inputs["attention_mask"], use_cache=False).logits
-        return objectives.token_logp(logits, ids)
 
     def create_scheduler(self, num_training_steps, optimizer=None):
         """The learning rate falls by the factor lr_decay after each epoch (section A.9.2)."""
