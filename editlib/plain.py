@@ -1,4 +1,4 @@
-"""The definitions of the fast parts, written to be read: tests and benchmarks hold them to these."""
+"""Definitions, written to be read: what the fast paths are tested and measured against."""
 
 from collections.abc import Sequence
 

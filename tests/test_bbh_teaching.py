@@ -142,7 +142,7 @@ def test_what_a_demonstration_asks_is_not_asked_again(mirror, monkeypatch):
     pipeline.build_duals(ws)
     prompts = [request.prompt for request in teacher.asked]
     assert len(set(prompts)) == len(prompts)
-    with pytest.raises(KitError, match="unknown task 'navigat'; .*first: navigate, "):
+    with pytest.raises(KitError, match=r"unknown task 'navigat'; .*first: navigate, "):
         pipeline.demonstrate(ws, "navigat", most=9)
 
 
