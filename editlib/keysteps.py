@@ -7,6 +7,8 @@ answer is or where a mistake was made.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from hashlib import blake2b
 from typing import Literal
 
 import Levenshtein
@@ -173,15 +175,21 @@ def token_segmenter(tokenizer) -> Segmenter:
 
 
 def word_segmenter() -> Segmenter:
-    """Units are words and punctuation marks, for text that no student reads."""
-    vocabulary: dict[str, int] = {}
+    """Units are words and punctuation marks, for text that no student reads.
+
+    The id of a word is a hash, so it does not depend on what was segmented before.
+    """
 
     def segment(text: str) -> Segments:
         found = list(re.finditer(r"\w+|[^\w\s]", text))
-        ids = [vocabulary.setdefault(match[0], len(vocabulary)) for match in found]
-        return Segments(ids, [match.span() for match in found])
+        return Segments([_word_id(match[0]) for match in found], [match.span() for match in found])
 
     return segment
+
+
+@cache
+def _word_id(word: str) -> int:
+    return int.from_bytes(blake2b(word.encode(), digest_size=7).digest(), "big")
 
 
 def overlaps(spans: Sequence[tuple[int, int]], marked: Sequence[Sequence[int]]) -> np.ndarray:
