@@ -60,8 +60,9 @@ def read_for(question: Question, text: str, mode: Mode | None = None) -> str | N
     strict = read_answer(text)
     if (mode or mode_of(question)) == "strict":
         return strict
-    told = reading.told(question, strict) if strict else reading.found(question, text)
-    return told or strict
+    later = reading.cued(text[text.rfind(MARKER) + len(MARKER) :])  # such as "No. Answer: (B)"
+    told = reading.found(question, text) if later or not strict else None
+    return told or (reading.told(question, strict) if strict else None) or strict
 
 
 def agrees(question: Question, read: str | None, mode: Mode | None = None) -> bool:
@@ -73,16 +74,29 @@ def agrees(question: Question, read: str | None, mode: Mode | None = None) -> bo
     )
 
 
+def before_answer(text: str) -> str:
+    """A chain without its answer: up to the last marker or other cue; all of it if there is none.
+
+    >>> before_answer("2 is 2. **Answer:** 2")
+    '2 is 2. **'
+    """
+    marker, cue = text.rfind(MARKER), reading.last_cue(text)
+    end = cue if marker < 0 or cue > marker + len(MARKER) else marker
+    return text if end < 0 else text[:end]
+
+
 def misses(question: Question, read: str | None, mode: Mode | None = None) -> bool:
     """Whether an answer read is plainly another one than the gold one.
 
-    Leniently, "(A) or (B)" neither agrees with (B) nor misses it.
+    Leniently, "(A) or (B)" neither agrees with (B) nor misses it, and "twelve" may be 12.
     """
     if read is None or agrees(question, read, mode):
         return False
-    if (mode or mode_of(question)) == "strict" or reading.told(question, read) is not None:
+    if (mode or mode_of(question)) == "strict":
         return True
-    return not reading.mentions(read, question.answer)
+    if reading.kind(question) == "text":
+        return not reading.mentions(read, question.answer)
+    return reading.told(question, read) is not None
 
 
 def differences(questions: Iterable[Question], texts: Mapping[str, str]) -> pd.DataFrame:

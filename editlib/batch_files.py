@@ -127,6 +127,8 @@ def _result(
     if found is None:
         raise BadLine(f"{where}: custom_id {key!r} was not sent from the store {store.path}")
     response = line.get("response") or {}
+    if not {"response", "error"} & line.keys() or not isinstance(response, dict):
+        raise BadLine(f"{where}: no response and no error, expected a line of a batch result file")
     if line.get("error") or response.get("status_code") != 200:
         return Failure(key, json.dumps(line.get("error") or response)[:300])
     return _completion(*found, response.get("body"), settings, where)

@@ -168,10 +168,17 @@ class _Client(openai.DefaultAioHttpClient):  # half the work a request of the pl
             raise httpx2.NetworkError(str(error), request=request) from error
         except ValidationError:
             self._faults["broken reply"] += 1
-            raise httpx2.DecodingError("not a chat completion", request=request) from None
+            said = f"not a chat completion: {response.text[:200]!r}"
+            raise httpx2.DecodingError(said, request=request) from None
         if not response.is_success:
             self._faults[f"HTTP {response.status_code}"] += 1
         return response
+
+
+def reason(error: openai.OpenAIError) -> str:
+    """What went wrong; the client itself says of all that is no HTTP status "Connection error"."""
+    hidden = isinstance(error, openai.APIConnectionError) and error.__cause__
+    return str(error.__cause__ if hidden else error)
 
 
 def kind(error: openai.OpenAIError) -> str:

@@ -150,7 +150,7 @@ def annotate(questions: Sequence[Question], completions: Sequence[Completion]) -
                 f"completion {completion.key[:12]} does not answer {question.id}: its prompt holds "
                 "another question. Pass the completions in the order of the questions"
             )
-        read = read_for(question, completion.text)
+        read = read_for(question, _reply(completion))
         role = "wrong" if misses(question, read) else "unread"
         role = "correct" if agrees(question, read) else role
         cots.append(_cot(question, role, read, completion))
@@ -164,7 +164,7 @@ def rectified(
     asked, cots = _by_id(questions), []
     for cot, completion in zip(wrong, completions, strict=True):
         question = asked[cot.question_id]
-        read = read_for(question, completion.text)
+        read = read_for(question, _reply(completion))
         role = "rectified" if agrees(question, read) else "rectified_dropped"
         cots.append(_cot(question, role, read, completion))
     return cots
@@ -177,10 +177,15 @@ def corrupted(
     asked, cots = _by_id(questions), []
     for cot, completion in zip(correct, completions, strict=True):
         question = asked[cot.question_id]
-        read = read_for(question, completion.text)
+        read = read_for(question, _reply(completion))
         role = "corrupted" if misses(question, read) else "corrupted_dropped"
         cots.append(_cot(question, role, read, completion))
     return cots
+
+
+def _reply(completion: Completion) -> str:
+    """What answers the question: no blanks around it, and no further question that it asks."""
+    return prompts.first_reply(completion.text).strip()
 
 
 def _cot(question: Question, role: str, read: str | None, completion: Completion) -> CoT:
@@ -189,7 +194,7 @@ def _cot(question: Question, role: str, read: str | None, completion: Completion
         question_id=question.id,
         task=question.task,
         role=role,
-        text=completion.text.strip(),  # a model begins with a space or a line feed
+        text=_reply(completion),
         answer=question.answer,
         read=read,
         completion=completion.key,

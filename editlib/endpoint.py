@@ -132,7 +132,10 @@ class _Run:
         try:
             answer = await chat.complete(client, asked)
         except openai.OpenAIError as error:
-            self._failed(error)
+            if getattr(error, "status_code", None) in self.settings.unanswerable:
+                self._answered(request, Reply("", chat.kind(error), None, None))
+            else:
+                self._failed(error)
         else:
             reply = chat.reply_of(answer, request.prompt, self.settings.prices)
             text = chat.without_key(self.settings, reply.text, shortest=chat.KEY_LENGTH)
@@ -156,7 +159,7 @@ class _Run:
 
     def _failed(self, error: openai.OpenAIError) -> None:
         self.failed[chat.kind(error)] += 1
-        self.example = self.example or chat.without_key(self.settings, str(error))[:500]
+        self.example = self.example or chat.without_key(self.settings, chat.reason(error))[:500]
         self.row += 1
         if isinstance(error, _HOPELESS) or self.row >= max(10, self.settings.concurrency):
             self.stopped = self.stopped or TeacherStopped(self._complaint())
@@ -217,7 +220,8 @@ class _Run:
             f"{self.teacher.name} at {settings.base_url} left {sum(self.failed.values()):,} "
             f"requests unanswered ({_counts(self.failed)}), the first with: {self.example}.{key} "
             f"{self.answered:,} were answered and are stored. Run again: only what is missing is "
-            "asked"
+            "asked. Prompts that are refused for good (too long, filtered) may be left unread: "
+            "list their HTTP status in teacher.unanswerable"
         )
 
     def _out_of_money(self, most: float) -> str:

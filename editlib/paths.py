@@ -6,7 +6,7 @@ from typing import Literal
 
 import pandas as pd
 
-from editlib.answers import MARKER
+from editlib.answers import before_answer
 from editlib.records import DualCoT
 
 Difference = Literal["answer", "paraphrase", "step"]
@@ -18,13 +18,13 @@ _SAID = re.compile(
 
 
 def difference(pair: DualCoT) -> Difference:
-    """How the paths of a pair differ, from the words before the last answer marker of each side.
+    """How the paths of a pair differ, from the words before the answer of each side.
 
     "answer": not at all, word for word. "paraphrase": in words only, since both say the same
     numbers, signs, truth words, names and options in the same order. "step": in one of those. A
     rule on the surface: a step that changes by any other word alone counts as paraphrase.
     """
-    correct, wrong = (_words(side.rpartition(MARKER)[0]) for side in (pair.correct, pair.wrong))
+    correct, wrong = (_words(before_answer(side)) for side in (pair.correct, pair.wrong))
     if correct == wrong:
         return "answer"
     known = _named(pair.question)

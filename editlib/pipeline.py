@@ -128,7 +128,7 @@ def teaching(ws: Workspace, *stages: str) -> pd.DataFrame:
 
     One row a kind. Columns: prompt, teacher, served_as (the model as the server names it),
     first_day, last_day (UTC), answered, dropped (no answer, or one that failed its check), then
-    the columns of usage() but n.
+    the columns of usage() but n. The exemplars that were asked for have a row without days.
     """
     cots = read_table(ws.need(stages[-1]) / "cots.parquet", CoT)
     with completion_store(ws) as store:
@@ -138,7 +138,11 @@ def teaching(ws: Workspace, *stages: str) -> pd.DataFrame:
         found = [cot for cot in cots if cot.role in roles and cot.completion in stored]
         rows += [_taught(prompt, found, [stored[cot.completion] for cot in found])] if found else []
     spent = pd.concat(read_frame(ws.need(stage) / "usage.parquet") for stage in stages)
-    return pd.DataFrame(rows).merge(spent.drop(columns="n"), on="prompt", how="left")
+    taught = pd.DataFrame(rows).merge(spent[spent["n"] > 0], on="prompt", how="outer", sort=False)
+    taught["answered"] = taught["answered"].fillna(taught.pop("n"))
+    words = dict.fromkeys(["served_as", "first_day", "last_day"], "")
+    taught = taught.fillna({"teacher": rows[0]["teacher"], "dropped": 0, **words})
+    return taught.astype({"answered": int, "dropped": int})
 
 
 def _taught(prompt: str, cots: Sequence[CoT], completions: Sequence[Completion]) -> dict:
@@ -243,6 +247,13 @@ def _teacher(ws: Workspace) -> Teacher | ManyTeacher:
             settings.seed,
         )
     )
+
+
+def asked_of(ws: Workspace) -> tuple[str, int | None]:
+    """The teacher of a run as its completions name it, and the seed that they bear."""
+    settings = ws.profile.teacher
+    sampled = isinstance(settings, SampledTeacherSettings)
+    return _teacher(ws).name, settings.seed if sampled else None
 
 
 def _recorded() -> dict[str, str]:

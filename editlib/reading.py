@@ -96,6 +96,11 @@ def cued(text: str) -> bool:
     return bool(_CUE.search(text)) or "\\boxed{" in text
 
 
+def last_cue(text: str) -> int:
+    """Where the last cue or box of a text begins; -1 if there is none."""
+    return max([text.rfind("\\boxed{"), *(cue.start() for cue in _CUE.finditer(text))])
+
+
 def _alone(question: Question, text: str) -> str | None:
     """The answer of a text that holds nothing else, such as a reply to a zero-shot prompt."""
     answer = told(question, text)
@@ -147,7 +152,8 @@ def told(question: Question, tail: str) -> str | None:
         case "number":
             return _number(tail)
         case "brackets":
-            bare = re.sub(r"[\s,`'\"]+", "", tail).removesuffix(".")
+            first = re.split(r"\.(?=\s|$)|\n", tail, maxsplit=1)[0]
+            bare = re.sub(r"[\s,`'\"]+", "", first)
             return " ".join(bare) if bare and not re.search(r"[^][(){}<>]", bare) else None
         case "list":
             words, asked = _list(tail), question.text.casefold().split()
@@ -160,7 +166,8 @@ def _plain(tail: str) -> str:
     """Without the wrapping of markdown and LaTeX around an answer."""
     tail = boxed(tail) or tail
     tail = re.sub(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}", r"\1", tail)
-    return re.sub(r"\*\*|`|\\[()\[\]]", "", tail).replace("−", "-").strip(" \t\r\n:$")
+    tail = re.sub(r"[−–]", "-", re.sub(r"\*\*|`|\\[()\[\]]", "", tail))
+    return tail.strip(" \t\r\n:$")
 
 
 def _clause(tail: str) -> str:
@@ -175,8 +182,9 @@ def _choice(tail: str, known: Mapping[str, str]) -> str | None:
     if label and _bare(label[2]) and _bare(label[2]) == _bare(known.get(label[1], "")):
         return f"({label[1]})"  # letter and text agree, whatever the text says
     clause = _DENIED.sub(" ", _clause(line)).strip(_ROUND)
-    if _REFUSED.search(clause):
-        return None
+    alone = [letter for letter, text in known.items() if _bare(text) == _bare(_clause(line))]
+    if _REFUSED.search(clause):  # unless an option says so itself, such as "impossible to tell"
+        return f"({alone[0]})" if len(alone) == 1 else None
     found = {letter.upper() for letter in re.findall(r"\(([A-Za-z])\)", clause)}
     found |= set(re.findall(rf"{_LABEL}([A-Z])(?=[).:,]|\W*$)", clause))
     said = {_bare(part) for part in (line, _clause(line), label[2] if label else "")}
@@ -201,6 +209,8 @@ def _word(tail: str, known: Iterable[str]) -> str | None:
 
 def _number(tail: str) -> str | None:
     """The only number of the first clause, or the one after its last equals sign."""
+    tail = re.sub(r"(?<![\w)])-\s+(?=[0-9.])", "-", tail)  # "- 12" is -12, ".5" is 0.5
+    tail = re.sub(r"(?<![\w.])\.(?=[0-9])", "0.", tail)
     whole = _DENIED.sub(" ", _clause(tail)).replace("$", " ")
     clause = whole.rpartition("=")[2]
     clause = re.sub(r"\b(?:minus|negative)\s+(?=[0-9])", "-", clause)
@@ -250,4 +260,5 @@ def _bare(text: str) -> str:
 def _formula(text: str) -> str:
     """Text or LaTeX without what changes its look alone."""
     plain = re.sub(r"\\(?:left|right|!|,|;| )", "", _plain(text)).replace("\\dfrac", "\\frac")
+    plain = re.sub(r"\s*([-+*/=^,<>|(){}\[\]])\s*", r"\1", plain)
     return re.sub(r"\s+", "" if "\\" in plain else " ", plain).strip(_ROUND)

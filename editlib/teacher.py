@@ -79,7 +79,13 @@ class RecordedTeacher:
 def replay(rows: Iterable[tuple[Completion, dict | None]], name: str) -> RecordedTeacher:
     """A teacher that replays recorded rows: of each prompt's first sample, the last attempt."""
     table: dict[str, Completion] = {}
-    for row, _ in rows:
+    rows = [row for row, _ in rows]
+    if len(asked := sorted({f"{row.teacher} (seed {row.seed})" for row in rows})) > 1:
+        raise KitError(
+            f"{name} holds the completions of {', '.join(asked)}; a replay needs those of one: "
+            "export them from a profile that names it"
+        )
+    for row in rows:
         if row.sample == 0 and (row.prompt not in table or table[row.prompt].attempt < row.attempt):
             table[row.prompt] = row
     digest = sha256("".join(sorted(row.key for row in table.values())).encode()).hexdigest()[:12]

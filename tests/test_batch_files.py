@@ -124,6 +124,8 @@ def test_an_error_file_adds_nothing(store, tmp_path):
     [
         (result("unknown"), r"done\.jsonl:2: custom_id 'unknown' was not sent from the store"),
         ({"id": 1}, r"done\.jsonl:2: no custom_id"),
+        ("REQUEST", r"done\.jsonl:2: no response and no error"),  # the file that was sent
+        ("WORD", r"done\.jsonl:2: no response and no error"),
         ("KEY", r"done\.jsonl:2: its body is not a chat completion"),
     ],
 )
@@ -134,6 +136,10 @@ def test_a_bad_line_is_named_and_the_others_are_kept(store, tmp_path, bad, messa
         with pytest.raises(BatchWritten):
             ask(batch, asked, store, "CEP")
     keys = [completion_key("m", request) for request in asked]
+    if bad == "REQUEST":
+        bad = written(tmp_path / "batch.jsonl")[1]
+    if bad == "WORD":
+        bad = result(keys[1]) | {"response": "x"}
     if bad == "KEY":
         bad = result(keys[1])
         bad["response"]["body"]["choices"] = []

@@ -18,7 +18,8 @@ from editlib.completions import (
     completion_key,
     exchange,
 )
-from editlib.teacher import ask, ask_until_read
+from editlib.errors import KitError
+from editlib.teacher import ask, ask_until_read, replay
 
 
 class Fake:
@@ -175,7 +176,7 @@ TEXTS = {"a": "\u2028 {{ x }} \x00 Ä", "b": 'says "so".\nThe answer is 3.'}
 def published(store, tmp_path):
     """A store with two completions, and the file they were exported to."""
     ask(Fake(TEXTS), [Request("a"), Request("b", temperature=0)], store, "ask")
-    assert exchange.export(store, tmp_path / "run.jsonl") == 2
+    assert exchange.export(store, tmp_path / "run.jsonl", "fake", None) == 2
     return store, tmp_path / "run.jsonl"
 
 
@@ -204,7 +205,6 @@ def test_what_was_there_before_an_import_stays(published, tmp_path):
     ("edit", "message"),
     [
         (lambda line: line[:40], r"run.jsonl:2: not JSON"),
-        (lambda line: "", "run.jsonl:2: not JSON"),
         (lambda line: b"\xff\xfe".decode("latin1"), "run.jsonl:2: not JSON"),
         (lambda line: "[1]", "run.jsonl:2: a list, expected an object"),
         (lambda line: "{}", "run.jsonl:2: version None, expected 2"),
@@ -227,6 +227,22 @@ def test_an_import_says_where_a_line_is_bad_and_adds_the_others(published, tmp_p
     assert [row.key for row, _ in other.rows()] == [json.loads(first)["key"]]
     with pytest.raises(exchange.BadLine, match=message):  # a run would miss what is not there
         list(exchange.read(path))
+
+
+def test_a_store_of_several_teachers_is_published_one_by_one(published, tmp_path):
+    store, path = published
+    ask(Fake(name="other"), [Request("a"), Request("c", seed=1)], store, "ask")
+    assert exchange.export(store, path, "other", None) == 1
+    assert exchange.export(store, path, "other", 1) == 1
+    with pytest.raises(KitError, match=r"fake \(seed None\), other \(seed 1\), other"):
+        replay(store.rows(), "run.jsonl")
+
+
+def test_blank_lines_are_no_lines(published, tmp_path):
+    _, path = published
+    path.write_text(path.read_text(encoding="utf-8").replace("\n", "\n\n"), encoding="utf-8")
+    other = CompletionStore(tmp_path / "other.sqlite")
+    assert exchange.load(other, path) == exchange.Loaded(new=2, known=0, bad=())
 
 
 def test_a_missing_file_is_named(store, tmp_path):

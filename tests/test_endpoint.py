@@ -83,6 +83,19 @@ def test_retry_after_is_heeded(store):
 # --- what does not
 
 
+def test_a_prompt_that_is_refused_for_good_can_be_left_unread(store, capsys):
+    """Too long, or filtered: it would fail at every run."""
+    with serving(lambda prompt, before: 400 if prompt == "question 1" else "ok") as server:
+        with pytest.raises(TeacherStopped, match=r"HTTP 400 x1.*teacher\.unanswerable"):
+            ask(teacher(server), requests(3), store, "CEP")
+        rows = ask(teacher(server, unanswerable=[400]), requests(3), store, "CEP")
+        assert [row.finish_reason for row in rows] == ["stop", "HTTP 400", "stop"]
+        assert rows[1].text == "" and "finish reason HTTP 400 x1" in capsys.readouterr().out
+        before = len(server.bodies)
+        ask(teacher(server), requests(3), store, "CEP")
+        assert len(server.bodies) == before
+
+
 @pytest.mark.parametrize(
     ("way", "kind"),
     [

@@ -143,3 +143,28 @@ def test_a_setting_that_the_file_leaves_to_its_default_can_be_changed():
     assert load("paper", ["teacher.batch_again=true"]).teacher.batch_again
     with pytest.raises(BadProfile, match=r"unknown setting 'batch_agian'.*batch_again"):
         load("paper", ["teacher.batch_agian=true"])
+
+
+def test_a_profile_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "mine.yaml").write_bytes(b"\xff\xfe")
+    with pytest.raises(BadProfile, match=r"mine\.yaml cannot be read as UTF-8"):
+        load(str(tmp_path / "mine.yaml"))
+
+
+def test_a_setting_below_nothing_is_to_be_set_whole():
+    with pytest.raises(BadProfile, match=r"teacher\.seed\.x.*set it whole"):
+        load("mini", ["teacher.seed.x=1"])
+
+
+def test_a_path_leads_from_where_the_profile_lies(tmp_path, monkeypatch):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(
+        "notebooks: []\nbenchmark: {name: bbh, exemplars: {kind: published, folder: shots}}\n"
+        "teacher: {kind: recorded, completions: run.jsonl}\nkeysteps: {unit: words, ties: library}"
+    )
+    (tmp_path / "run.jsonl").touch()
+    monkeypatch.chdir("/")
+    profile = load(str(mine))
+    assert profile.benchmark.exemplars.folder == tmp_path / "shots"
+    assert profile.teacher.completions == tmp_path / "run.jsonl"
+    assert load("paper").benchmark.exemplars.folder == profiles.HERE.parent.parent / "prompts"

@@ -216,8 +216,12 @@ def test_on_published_completions_the_modes_differ_in_one_read_and_in_no_verdict
         (CHOICE, "(B)", False),
         (CHOICE, "(A) or (B)", False),  # it may mean the gold one
         (CHOICE, "(B) 09/09/2021", False),  # letter and text disagree
-        (CHOICE, "(A) and (C)", True),
-        (CHOICE, "none of them", True),
+        (CHOICE, "A or B", False),
+        (CHOICE, "(A) and (C)", False),
+        (asked("Sum?", "12"), "twelve", False),
+        (asked("Is it valid?\nOptions:\n- valid \n- invalid", "invalid"), "not valid", False),
+        (LIST, "apple, fig and pear", False),
+        (FORMULA, "2", True),
         (NUMBER, "3 million", False),
         (NUMBER, "13", True),
         (CHOICE, None, False),
@@ -225,6 +229,32 @@ def test_on_published_completions_the_modes_differ_in_one_read_and_in_no_verdict
 )
 def test_an_answer_misses_only_where_it_cannot_mean_the_gold_one(question, read, plain):
     assert answers.misses(question, read) == plain
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "read"),
+    [
+        (CHOICE, "So the answer is (A). Wait. The answer is (B).", "(B)"),
+        (CHOICE, "So the answer is (A). The answer is clear.", "(A)"),
+        (NUMBER, "So the answer is –12.", "-12"),
+        (NUMBER, "So the answer is - 12.", "-12"),
+        (NUMBER, "So the answer is .5", "0.5"),
+        (BRACKETS, "So the answer is > ]. All are closed now.", "> ]"),
+        (
+            asked("Which?\nOptions:\n(A) sure\n(B) impossible to say", "(B)"),
+            "So the answer is impossible to say.",
+            "(B)",
+        ),
+    ],
+)
+def test_more_that_a_person_would_read(question, text, read):
+    assert read_for(question, text) == read
+
+
+def test_formulas_are_equal_whatever_the_blanks():
+    assert agrees(asked("Solve it.", "x^2+1", "math"), "x^2 + 1")
+    assert agrees(asked("Solve it.", "(1,2)", "math"), "(1, 2)")
+    assert not agrees(asked("Solve it.", "x^2+1", "math"), "x^21")
 
 
 def test_a_scale_word_makes_another_number():

@@ -53,7 +53,8 @@ Said = tuple[str, tuple[exchange.BadLine, ...]]  # what was done, and the lines 
 
 def _export(ws: Workspace, file: Path) -> Said:
     with pipeline.completion_store(ws) as store:
-        return f"{exchange.export(store, file):,} completions written to {file}", ()
+        written = exchange.export(store, file, *pipeline.asked_of(ws))
+    return f"{written:,} completions written to {file}", ()
 
 
 def _import(ws: Workspace, file: Path) -> Said:

@@ -27,14 +27,20 @@ class BadLine(KitError):
     """A line of a file of completions that cannot be used."""
 
 
-def export(store: CompletionStore, path: Path) -> int:
-    """Write all completions of a store, sorted by key; how many. The file is there whole or not."""
+def export(store: CompletionStore, path: Path, teacher: str, seed: int | None) -> int:
+    """Write the completions of one teacher and seed, sorted by key; how many.
+
+    A store may hold others, but a replay knows a completion by its prompt alone. The file is there
+    whole or not.
+    """
     written = 0
 
     def write(temporary: Path) -> None:
         nonlocal written
         with temporary.open("w", encoding="utf-8") as file:
             for completion, truth in store.rows():
+                if (completion.teacher, completion.seed) != (teacher, seed):
+                    continue
                 line = {"version": VERSION, **asdict(completion)}
                 line |= {} if truth is None else {"truth": truth}
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
@@ -77,6 +83,8 @@ def each(path: Path, parse: Callable[[dict, str], Row], bad: list[BadLine] | Non
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
+                if not line.strip():
+                    continue
                 try:
                     row = parse(_object(line, f"{path}:{number}"), f"{path}:{number}")
                 except BadLine as problem:

@@ -8,17 +8,19 @@ its dotted name: ``load("mini", ["training.krsl.lr=1e-4"])``.
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     FilePath,
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -26,6 +28,12 @@ from pydantic import (
 from editlib import methods
 from editlib.benchmarks import Division
 from editlib.errors import KitError, unknown
+
+
+def _anchored(path: Any, info: ValidationInfo) -> Any:
+    """Where a path in a profile leads: from the profile's file, or from the kit's root."""
+    return Path((info.context or {}).get("base", ""), path) if isinstance(path, str) else path
+
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 HERE = Path(__file__).parent
@@ -55,7 +63,7 @@ class Exemplars(Settings):
 
     kind: Literal["own", "published"] = "own"  # own: made with the teacher, from training questions
     # of cot-prompts/, cot-ahp/ and cot-ccp/, if published; what lies there counts, not where
-    folder: Path | None = Field(None, exclude=True)
+    folder: Annotated[Path, BeforeValidator(_anchored)] | None = Field(None, exclude=True)
 
     @model_validator(mode="after")
     def _has_a_folder(self) -> "Exemplars":
@@ -102,7 +110,8 @@ class RecordedTeacherSettings(Settings):
     """Published BBH completions; or, with a file of completions, whatever prompts it answers."""
 
     kind: Literal["recorded"]
-    completions: FilePath | None = Field(None, exclude=True)  # JSONL, see editlib.completions
+    # JSONL, see editlib.completions
+    completions: Annotated[FilePath, BeforeValidator(_anchored)] | None = Field(None, exclude=True)
     temperature: float = Field(0.2, ge=0)
     seed: int = 0  # which exemplars a CCP prompt shows: that of the recorded run
 
@@ -149,9 +158,11 @@ class EndpointTeacherSettings(SampledTeacherSettings):
     concurrency: PositiveInt = Field(16, exclude=True)  # requests in flight
     timeout: PositiveFloat = Field(120.0, exclude=True)  # seconds a try may take
     retries: int = Field(5, ge=0, exclude=True)  # of one request, after faults that may pass
+    unanswerable: list[int] = Field([], exclude=True)  # HTTP statuses that leave a request unread
     prices: Prices | None = Field(None, exclude=True)
-    budget: PositiveFloat | None = Field(None, exclude=True)  # USD, for all that a store holds
-    batch_file: Path | None = Field(None, exclude=True)  # write requests there and ask nothing
+    budget: PositiveFloat | None = Field(None, exclude=True)  # USD, for all of it in one store
+    # write requests there and ask nothing
+    batch_file: Annotated[Path, BeforeValidator(_anchored)] | None = Field(None, exclude=True)
     batch_again: bool = Field(False, exclude=True)  # those too that an earlier file holds
 
     @field_validator("key_variable")
@@ -323,7 +334,11 @@ def load(profile: str, overrides: Sequence[str] = ()) -> Profile:
     path = Path(profile) if profile.endswith((".yaml", ".yml")) else HERE / f"{profile}.yaml"
     if not path.exists():
         raise BadProfile(unknown("profile", profile, names()))
-    values = _parse(path.read_text(encoding="utf-8"), where=str(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadProfile(f"{path} cannot be read as UTF-8 text: {error}") from error
+    values = _parse(text, where=str(path))
     if not isinstance(values, dict):
         raise BadProfile(f"{path}: expected settings by name, found {type(values).__name__}")
     read = _validated(values, path)
@@ -334,7 +349,8 @@ def load(profile: str, overrides: Sequence[str] = ()) -> Profile:
 
 def _validated(values: dict, path: Path) -> Profile:
     try:
-        return Profile.model_validate(values)
+        base = HERE.parent.parent if path.parent == HERE else path.resolve().parent
+        return Profile.model_validate(values, context={"base": base})
     except ValidationError as error:
         raise BadProfile(_explain(error, path)) from error
 
@@ -360,9 +376,12 @@ def _set(values: dict, settings: Settings, override: str) -> None:
 
 
 def _check_name(settings: Settings, key: str, name: str) -> None:
-    valid = sorted(type(settings).model_fields) if isinstance(settings, Settings) else []
-    if key not in valid:
-        raise BadProfile(f"override {name!r}: " + unknown("setting", key, valid))
+    if not isinstance(settings, Settings):
+        raise BadProfile(
+            f"override {name!r}: nothing is set there that holds {key!r}; set it whole"
+        )
+    if key not in (valid := type(settings).model_fields):
+        raise BadProfile(f"override {name!r}: " + unknown("setting", key, sorted(valid)))
 
 
 def _explain(error: ValidationError, path: Path) -> str:
