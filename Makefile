@@ -30,7 +30,7 @@ help: ## list the targets
 
 setup: $(BUILT) ## make .venv from requirements.lock (2 to 5 min, about 2 GB)
 
-reproduce: $(BUILT) ## run the notebooks (mini: 15 min on 2 cores, no GPU, no key; seconds if unchanged)
+reproduce: $(BUILT) ## run the notebooks (mini: 16 min on 2 cores, no GPU, no key; seconds if unchanged)
 	@$(RUN) -m editlib.reproduce $(WHERE) $(WHICH)
 
 search: $(BUILT) ## choose learning rates on validation questions, equally for all methods (15 min)

@@ -173,7 +173,9 @@ class _Run:
 
     async def _may_spend(self, most: float) -> bool:
         """Reserve what a request may cost, waiting for others to land; False: stop here."""
-        budget = self.settings.budget or float("inf")
+        budget = self.settings.budget
+        if budget is None:
+            return not self.stopped
         async with self.landed:
             while self.paid + self.reserved + most > budget and self.flying and not self.stopped:
                 await self.landed.wait()
@@ -186,6 +188,8 @@ class _Run:
             return True
 
     async def _land(self, most: float) -> None:
+        if self.settings.budget is None:
+            return
         with anyio.CancelScope(shield=True):
             async with self.landed:
                 self.reserved -= most
