@@ -94,7 +94,7 @@ def misses(question: Question, read: str | None, mode: Mode | None = None) -> bo
         return False
     if (mode or mode_of(question)) == "strict":
         return True
-    if reading.kind(question) == "text":
+    if reading.kind(question) in ("text", "brackets"):  # "empty" closes no bracket
         return not reading.mentions(read, question.answer)
     return reading.told(question, read) is not None
 

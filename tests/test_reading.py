@@ -222,6 +222,8 @@ def test_on_published_completions_the_modes_differ_in_one_read_and_in_no_verdict
         (asked("Is it valid?\nOptions:\n- valid \n- invalid", "invalid"), "not valid", False),
         (LIST, "apple, fig and pear", False),
         (FORMULA, "2", True),
+        (BRACKETS, "empty", True),
+        (BRACKETS, "empty, or > ]", False),
         (NUMBER, "3 million", False),
         (NUMBER, "13", True),
         (CHOICE, None, False),
