@@ -1,15 +1,19 @@
 """The bundled base student: how `make base-student` trains it from nothing.
 
-A small Llama with a byte-level BPE tokenizer, trained as a language model on documents of the
-puzzles' corpus split: easy instances (one to three steps) of every family and plain facts. It has
-seen no question of any evaluation split and no chain of the length that is distilled.
+A small Llama with a byte-level BPE tokenizer, trained as a language model: first on echoes, lines
+of random words told twice, then on documents of the puzzles' corpus split, easy instances (one to
+three steps) of every family and plain facts. It has seen no question of any evaluation split and
+no chain of the length that is distilled.
 """
 
 import hashlib
 import json
 import os
+import random
+import re
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -32,6 +36,8 @@ from editlib.students import BUNDLED
 
 END = "<|end|>"
 ANSWER = "\nA:\n"  # between a question and its chain
+SOURCES_OF_WORDS = 5_000  # documents whose words echoes repeat
+PAIRS_OF_A_LINE = (4, 32)  # of words, in an echo
 # An option's letter as (A), a digit, a word or some signs (with the blank before them), blanks
 PIECES = r"\([A-Z]\)|\p{N}| ?\p{L}+| ?(?!\([A-Z]\))[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
@@ -41,7 +47,7 @@ class Stage:
     """One pass over documents of the corpus."""
 
     documents: int
-    sizes: tuple[int, ...]  # of their puzzles
+    sizes: tuple[int, ...]  # of their puzzles; none: the documents are echoes
     seed: int  # of the documents, and of their order
     context: int | None  # tokens of a row of packed documents; None: one document a row
     batch: int  # rows, over all processes
@@ -58,10 +64,39 @@ class Recipe:
     heads: int = 4
     positions: int = 512  # the longest text it can read, tokens
     stages: tuple[Stage, ...] = (
-        Stage(100_000, sizes=(1, 2), seed=0, context=256, batch=8, lr=2e-3),
-        Stage(240_000, sizes=(1, 2), seed=1, context=None, batch=32, lr=2e-3),
+        Stage(40_000, sizes=(), seed=3, context=None, batch=32, lr=2e-3),
+        Stage(80_000, sizes=(1, 2), seed=0, context=256, batch=8, lr=2e-3),
+        Stage(220_000, sizes=(1, 2), seed=1, context=None, batch=32, lr=2e-3),
         Stage(80_000, sizes=(1, 2, 3), seed=2, context=None, batch=32, lr=2e-3),
     )
+
+
+def corpora(recipe: Recipe) -> list[list[str]]:
+    """The documents of each pass, always the same."""
+    return [
+        list(puzzles.corpus(stage.documents, stage.seed, stage.sizes))
+        if stage.sizes
+        else list(echoes(stage.documents, stage.seed))
+        for stage in recipe.stages
+    ]
+
+
+def echoes(n: int, seed: int) -> Iterator[str]:
+    """Documents that repeat a line of words, which are drawn at random from those of the puzzles.
+
+    Every second one repeats it in pairs of words, shuffled. Only looking back helps to tell the
+    line again, so the student learns to find what followed a word when it came before (an
+    induction head: Olsson et al. 2022). On puzzles alone a student of this size does not come to
+    look things up.
+    """
+    rng = random.Random(f"echoes/{seed}")
+    texts = puzzles.corpus(SOURCES_OF_WORDS, seed, (1, 2))
+    words = sorted(set(re.findall(r"[A-Za-z]+", " ".join(texts))))
+    for i in range(n):
+        line = [f" {word}" for word in rng.choices(words, k=2 * rng.randint(*PAIRS_OF_A_LINE))]
+        pairs = ["".join(line[at : at + 2]) for at in range(0, len(line), 2)]
+        again = rng.sample(pairs, len(pairs)) if i % 2 else pairs
+        yield "".join(pairs) + ANSWER + "".join(again)
 
 
 def train_tokenizer(documents: list[str], recipe: Recipe) -> PreTrainedTokenizerFast:
@@ -130,13 +165,12 @@ def build_model(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> LlamaForC
 
 def train(recipe: Recipe, folder: Path) -> None:
     """Train tokenizer and model, and write them with their card into folder."""
-    corpora = [
-        list(puzzles.corpus(stage.documents, stage.seed, stage.sizes)) for stage in recipe.stages
-    ]
-    tokenizer = train_tokenizer(corpora[0], recipe)
+    texts = corpora(recipe)
+    read = [documents for documents, stage in zip(texts, recipe.stages, strict=True) if stage.sizes]
+    tokenizer = train_tokenizer(read[0], recipe)
     set_seed(recipe.stages[0].seed)
     model, passes = build_model(tokenizer, recipe), []
-    for stage, documents in zip(recipe.stages, corpora, strict=True):
+    for stage, documents in zip(recipe.stages, texts, strict=True):
         model, record = train_stage(model, tokenizer, stage, documents)
         passes.append(record)
     if int(os.environ.get("RANK", 0)) == 0:

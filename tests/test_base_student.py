@@ -19,7 +19,7 @@ def card():
 
 @pytest.fixture(scope="module")
 def corpora():
-    return [list(puzzles.corpus(each.documents, each.seed, each.sizes)) for each in Recipe().stages]
+    return base_student.corpora(Recipe())
 
 
 def test_the_card_holds_the_recipe_and_the_corpora_of_this_code(card, corpora):
@@ -54,14 +54,18 @@ SMALL = Recipe(
     width=16,
     layers=1,
     heads=2,
-    stages=(Stage(60, (1,), 0, context=64, batch=4, lr=1e-3), Stage(40, (2,), 1, None, 4, lr=1e-3)),
+    stages=(
+        Stage(30, (), 2, None, 4, lr=1e-3),
+        Stage(60, (1,), 0, context=64, batch=4, lr=1e-3),
+        Stage(40, (2,), 1, None, 4, lr=1e-3),
+    ),
 )
 
 
 def test_a_base_student_can_be_trained_from_nothing(tmp_path):
     base_student.train(SMALL, tmp_path / "base")
     card = json.loads((tmp_path / "base" / "card.json").read_text())
-    assert [each["tokens"] > 1000 for each in card["passes"]] == [True, True]
+    assert [each["tokens"] > 1000 for each in card["passes"]] == [True] * 3
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "base").config.hidden_size == 16
 
 
@@ -73,6 +77,18 @@ def test_a_separate_document_teaches_its_chain_and_not_its_question():
         for row in base_student.separate(documents, tokenizer)
     ]
     assert taught == [f"It is 3.{base_student.END}", f"2 plus 2 is 4.{base_student.END}"]
+
+
+def test_an_echo_tells_its_words_twice_every_second_time_in_shuffled_pairs():
+    documents = list(base_student.echoes(20, 1))
+    halves = [tuple(map(str.split, text.split(base_student.ANSWER))) for text in documents]
+    assert all(first == second for first, second in halves[::2])
+    for first, second in halves[1::2]:
+        assert first != second
+        assert sorted(zip(first[::2], first[1::2], strict=True)) == sorted(
+            zip(second[::2], second[1::2], strict=True)
+        )
+    assert documents == list(base_student.echoes(20, 1)) != list(base_student.echoes(20, 2))
 
 
 def test_packed_rows_lose_nothing_but_the_tail():

@@ -112,7 +112,7 @@ def draw(rng: random.Random, size: int) -> Calendar:
     shifts = tuple(
         Shift(event, rng.randint(2, 3), "weeks", rng.choice(WAYS))
         if i == weekly
-        else Shift(event, rng.randint(2, 20), "days", rng.choice(WAYS))
+        else Shift(event, rng.randint(2, 15), "days", rng.choice(WAYS))
         for i, event in enumerate(events)
     )
     today = date_of(rng.randrange(365))
@@ -156,7 +156,7 @@ def solve(p: Calendar, r: Reasoner) -> str:
     nearest = min(range(len(gaps)), key=lambda i: min(gaps[i], 365 - gaps[i]))
     r.aside()
     r.say(FOUND, date=show(date))
-    return r.conclude(choose(r, p.options, nearest, found=0 in gaps))
+    return r.conclude(choose(r, p.options, show(date), nearest))
 
 
 def read(option: str) -> Date:
@@ -191,11 +191,14 @@ def solve_shift(date: Date, shift: Shift, r: Reasoner) -> Date:
 
 def fact(rng: random.Random) -> str:
     i = rng.randrange(12)
-    weeks = rng.randint(2, 6)
+    weeks, day, days = rng.randint(2, 6), rng.randint(1, 31), rng.randint(2, 21)
     return rng.choice(
         [
+            f"{day} + {days} = {day + days}.",
+            f"{day} - {days} = {day - days}.",
             f"{ORDER[i]} has {MONTHS[ORDER[i]]} days.",
             f"After {ORDER[i - 1]} comes {ORDER[i]}.",
+            f"Before {ORDER[i]} comes {ORDER[i - 1]}.",
             f"{weeks} weeks are {7 * weeks} days.",
         ]
     )

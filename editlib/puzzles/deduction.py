@@ -117,7 +117,7 @@ def solve(p: Order, r: Reasoner) -> str:
     r.aside()
     item = r.decide("calculation", "item", order[p.rank], order)
     r.say(FIND, item=item, rank=RANKS[p.rank])
-    return r.conclude(choose(r, p.options, p.options.index(item)))
+    return r.conclude(choose(r, p.options, item))
 
 
 def placed(order: tuple[str, ...], clue: Clue) -> tuple[str, ...]:

@@ -9,9 +9,9 @@ from typing import Any
 from editlib.puzzles.reasoner import Kind, Reasoner
 
 CHOICE = (
-    "We read the options: {options}, so we take {letter}.",
-    "Reading the options, {options}, so it is {letter}.",
-    "The options are {options}, so we choose {letter}.",
+    "We read the options: {options}; so we take {letter}.",
+    "Reading the options, {options}; so it is {letter}.",
+    "Of the options, {options}; so we choose {letter}.",
 )
 
 
@@ -55,15 +55,20 @@ def split_options(text: str) -> tuple[str, tuple[str, ...]]:
     return question, tuple(line[4:] for line in lines.split("\n")) if lines else ()
 
 
-def choose(r: Reasoner, options: Sequence[str], chosen: int, found: bool = True) -> str:
-    """Tell the options in order, up to the chosen one where it is found; returns its letter.
+def choose(r: Reasoner, options: Sequence[str], wanted: str, nearest: int | None = None) -> str:
+    """Hold the options in order against what is wanted, until one fits; returns its letter.
 
-    Reading on until an option fits asks less of a small student than to name a letter at once.
+    nearest: the option to take where none fits. To compare two things side by side asks less of a
+    small student than to name a letter at once.
     """
-    read = options[: chosen + 1] if found else options
-    lines = ", ".join(f"{letter(i)} {option}" for i, option in enumerate(read))
+    chosen = options.index(wanted) if wanted in options else nearest
+    read = options[: chosen + 1] if wanted in options else options
+    lines = (
+        f"{letter(i)} {option} against {wanted}, {'yes' if option == wanted else 'no'}"
+        for i, option in enumerate(read)
+    )
     right = letter(chosen)
-    r.say(CHOICE, options=lines, letter=right)
+    r.say(CHOICE, options="; ".join(lines), letter=right)
     return right
 
 

@@ -136,7 +136,7 @@ def solve(p: Day, r: Reasoner) -> str:
     r.say(FREE, name=p.name, start=clock(start), end=clock(p.closing))
     starts = [option.split(" ")[0] for option in p.options]
     gaps = [abs(start - HOURS[option]) for option in starts]
-    return r.conclude(choose(r, starts, gaps.index(min(gaps)), found=0 in gaps))
+    return r.conclude(choose(r, starts, clock(start), gaps.index(min(gaps))))
 
 
 def solve_stay(activity: Activity, now: int, r: Reasoner) -> int:

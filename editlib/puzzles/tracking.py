@@ -13,19 +13,19 @@ THINGS = ("ball", "hat", "card", "book")
 PAIRS = ((0, 1), (0, 2), (1, 2))
 
 START = (
-    "At the start, {a} has {first}, {b} {second} and {c} {third}.",
-    "We begin with {a}: {first}, {b}: {second}, {c}: {third}.",
-    "First, {a} holds {first}, {b} {second} and {c} {third}.",
+    "At the start: {a} {first}, {b} {second}, {c} {third}.",
+    "We begin with {a} {first}, {b} {second}, {c} {third}.",
+    "First we have {a} {first}, {b} {second}, {c} {third}.",
 )
 SWAP = (
-    "When {x} and {y} swap, {a} has {first}, {b} {second} and {c} {third}.",
-    "After {x} and {y} swap, it is {a}: {first}, {b}: {second}, {c}: {third}.",
-    "Then {x} and {y} trade: {a} holds {first}, {b} {second} and {c} {third}.",
+    "{x} {x_had} and {y} {y_had} swap to {x} {x_has} and {y} {y_has}.",
+    "From {x} {x_had} and {y} {y_had} the swap makes {x} {x_has} and {y} {y_has}.",
+    "Then {x} {x_had} and {y} {y_had} trade, which gives {x} {x_has} and {y} {y_has}.",
 )
 END = (
-    "At the end, {name} has {item}.",
-    "So {name} ends up with {item}.",
-    "In the end {name} holds {item}.",
+    "At the end: {name} {item}.",
+    "So we end with {name} {item}.",
+    "In the end we have {name} {item}.",
 )
 
 Trio = tuple[str, str, str]
@@ -101,20 +101,28 @@ def parse(text: str) -> Shuffle | None:
 
 
 def solve(p: Shuffle, r: Reasoner) -> str:
-    """Tell what everyone holds after each swap."""
+    """Tell what the two players of each swap held before and hold after it."""
     who = dict(zip("abc", p.names, strict=True))
     misread = [swapped(p.held, pair) for pair in PAIRS]
     held = r.decide("knowledge", "first second third", p.held, misread)
     r.say(START, **who, first=held[0], second=held[1], third=held[2])
     r.aside()
-    for pair in p.swaps:
-        wrong = [held, *(swapped(held, other) for other in PAIRS)]
-        held = r.decide("logical", "first second third", swapped(held, pair), wrong)
-        x, y = (p.names[i] for i in pair)
-        r.say(SWAP, x=x, y=y, **who, first=held[0], second=held[1], third=held[2])
+    for swap in p.swaps:
+        held = solve_swap(swap, held, p.names, r)
     item = r.decide("logical", "item", held[p.asked], held)
     r.say(END, name=p.names[p.asked], item=item)
-    return r.conclude(choose(r, p.options, p.options.index(item)))
+    return r.conclude(choose(r, p.options, item))
+
+
+def solve_swap(swap: tuple[int, int], held: Trio, names: Trio, r: Reasoner) -> Trio:
+    """What everyone holds after a swap, whose players may be misread or keep what they have."""
+    players = [(names[i], names[j]) for i, j in PAIRS]
+    x, y = r.decide("knowledge", "x y", (names[swap[0]], names[swap[1]]), players)
+    pair = names.index(x), names.index(y)
+    had = held[pair[0]], held[pair[1]]
+    has = r.decide("logical", "x_has y_has", had[::-1], [had])
+    r.say(SWAP, x=x, y=y, x_had=had[0], y_had=had[1], x_has=has[0], y_has=has[1])
+    return held if has == had else swapped(held, pair)
 
 
 def fact(rng: random.Random) -> str:
