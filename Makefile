@@ -22,7 +22,7 @@ WHICH = $(if $(PARAMS),-p "$$PARAMS") $(if $(ONLY),--only $(ONLY)) $(if $(FROM),
         $(if $(FORCE),--force)
 
 .DEFAULT_GOAL = help
-.PHONY: help setup reproduce search lab report test lint base-student lock clean
+.PHONY: help setup reproduce search lab report test bench lint base-student lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -47,6 +47,9 @@ report: $(BUILT) ## rebuild report.html and the results table of README.md (seco
 
 test: $(BUILT) ## run the tests (5 min on 2 cores, offline)
 	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2
+
+bench: $(BUILT) ## time the fast paths beside plain ones, write results/bench/ (5 min on 2 cores)
+	@$(RUN) -m editlib.bench
 
 lint: $(BUILT) ## check style, and that notebook sources hold no outputs (seconds)
 	@$(RUN) -m ruff check .

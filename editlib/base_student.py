@@ -1,7 +1,7 @@
 """The bundled base student: how `make base-student` trains it from nothing.
 
-A small Llama with a byte-level BPE tokenizer, trained as a language model: first on echoes, lines
-of random words told twice, then on documents of the puzzles' corpus split, easy instances (one to
+A small Llama with a byte-level BPE tokenizer, trained as a language model: first on echoes, random
+tokens told again and again, then on documents of the puzzles' corpus split, easy instances (one to
 three steps) of every family and plain facts. It has seen no question of any evaluation split and
 no chain of the length that is distilled.
 """
@@ -10,10 +10,8 @@ import hashlib
 import json
 import os
 import random
-import re
 import shutil
 import tempfile
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -36,8 +34,7 @@ from editlib.students import BUNDLED
 
 END = "<|end|>"
 ANSWER = "\nA:\n"  # between a question and its chain
-SOURCES_OF_WORDS = 5_000  # documents whose words echoes repeat
-PAIRS_OF_A_LINE = (4, 32)  # of words, in an echo
+TOKENS_OF_A_LINE = (8, 64)  # of an echo
 # An option's letter as (A), a digit, a word or some signs (with the blank before them), blanks
 PIECES = r"\([A-Z]\)|\p{N}| ?\p{L}+| ?(?!\([A-Z]\))[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
@@ -47,7 +44,7 @@ class Stage:
     """One pass over documents of the corpus."""
 
     documents: int
-    sizes: tuple[int, ...]  # of their puzzles; none: the documents are echoes
+    sizes: tuple[int, ...]  # of their puzzles; none for echoes
     seed: int  # of the documents, and of their order
     context: int | None  # tokens of a row of packed documents; None: one document a row
     batch: int  # rows, over all processes
@@ -63,40 +60,35 @@ class Recipe:
     layers: int = 4
     heads: int = 4
     positions: int = 512  # the longest text it can read, tokens
+    echoes: Stage = Stage(28_000, sizes=(), seed=3, context=128, batch=16, lr=2e-3)
     stages: tuple[Stage, ...] = (
-        Stage(40_000, sizes=(), seed=3, context=None, batch=32, lr=2e-3),
-        Stage(80_000, sizes=(1, 2), seed=0, context=256, batch=8, lr=2e-3),
-        Stage(220_000, sizes=(1, 2), seed=1, context=None, batch=32, lr=2e-3),
+        Stage(60_000, sizes=(1, 2), seed=0, context=256, batch=8, lr=2e-3),
+        Stage(160_000, sizes=(1, 2), seed=1, context=None, batch=32, lr=2e-3),
         Stage(80_000, sizes=(1, 2, 3), seed=2, context=None, batch=32, lr=2e-3),
     )
 
 
 def corpora(recipe: Recipe) -> list[list[str]]:
-    """The documents of each pass, always the same."""
+    """The documents of each stage, always the same."""
     return [
-        list(puzzles.corpus(stage.documents, stage.seed, stage.sizes))
-        if stage.sizes
-        else list(echoes(stage.documents, stage.seed))
-        for stage in recipe.stages
+        list(puzzles.corpus(stage.documents, stage.seed, stage.sizes)) for stage in recipe.stages
     ]
 
 
-def echoes(n: int, seed: int) -> Iterator[str]:
-    """Documents that repeat a line of words, which are drawn at random from those of the puzzles.
+def echoes(stage: Stage, vocabulary: int) -> Dataset:
+    """Rows of context ids, each one line of random tokens over and over; the first is not learnt.
 
-    Every second one repeats it in pairs of words, shuffled. Only looking back helps to tell the
-    line again, so the student learns to find what followed a word when it came before (an
-    induction head: Olsson et al. 2022). On puzzles alone a student of this size does not come to
-    look things up.
+    Only looking back helps to tell a line again, so the student learns to find what followed a
+    token when it came before (an induction head: Olsson et al. 2022). On puzzles alone a student
+    of this size does not come to look things up.
     """
-    rng = random.Random(f"echoes/{seed}")
-    texts = puzzles.corpus(SOURCES_OF_WORDS, seed, (1, 2))
-    words = sorted(set(re.findall(r"[A-Za-z]+", " ".join(texts))))
-    for i in range(n):
-        line = [f" {word}" for word in rng.choices(words, k=2 * rng.randint(*PAIRS_OF_A_LINE))]
-        pairs = ["".join(line[at : at + 2]) for at in range(0, len(line), 2)]
-        again = rng.sample(pairs, len(pairs)) if i % 2 else pairs
-        yield "".join(pairs) + ANSWER + "".join(again)
+    rng, rows, labels = random.Random(f"echoes/{stage.seed}"), [], []
+    for _ in range(stage.documents):
+        line = [rng.randrange(vocabulary) for _ in range(rng.randint(*TOKENS_OF_A_LINE))]
+        row = (line * (stage.context // len(line) + 1))[: stage.context]
+        rows.append(row)
+        labels.append([-100] * len(line) + row[len(line) :])
+    return _dataset(rows, labels)
 
 
 def train_tokenizer(documents: list[str], recipe: Recipe) -> PreTrainedTokenizerFast:
@@ -166,23 +158,24 @@ def build_model(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> LlamaForC
 def train(recipe: Recipe, folder: Path) -> None:
     """Train tokenizer and model, and write them with their card into folder."""
     texts = corpora(recipe)
-    read = [documents for documents, stage in zip(texts, recipe.stages, strict=True) if stage.sizes]
-    tokenizer = train_tokenizer(read[0], recipe)
+    tokenizer = train_tokenizer(texts[0], recipe)
     set_seed(recipe.stages[0].seed)
-    model, passes = build_model(tokenizer, recipe), []
+    model = build_model(tokenizer, recipe)
+    passes = [train_stage(model, tokenizer, recipe.echoes, echoes(recipe.echoes, len(tokenizer)))]
     for stage, documents in zip(recipe.stages, texts, strict=True):
-        model, record = train_stage(model, tokenizer, stage, documents)
-        passes.append(record)
+        packed = stage.context is not None
+        rows = (
+            pack(documents, tokenizer, stage.context) if packed else separate(documents, tokenizer)
+        )
+        read = hashlib.sha256("\n".join(documents).encode()).hexdigest()
+        record = train_stage(model, tokenizer, stage, rows)
+        passes.append({"corpus_sha256": read, **record})
     if int(os.environ.get("RANK", 0)) == 0:
         save(model, tokenizer, recipe, passes, folder)
 
 
-def train_stage(
-    model: LlamaForCausalLM, tokenizer, stage: Stage, documents: list[str]
-) -> tuple[LlamaForCausalLM, dict]:
-    """One pass over documents; returns the model and what the card says of the pass."""
-    packed = stage.context is not None
-    rows = pack(documents, tokenizer, stage.context) if packed else separate(documents, tokenizer)
+def train_stage(model: LlamaForCausalLM, tokenizer, stage: Stage, rows: Dataset) -> dict:
+    """One pass over rows, which trains the model in place; returns what the card says of it."""
     with tempfile.TemporaryDirectory() as scratch:
         trainer = Trainer(
             model=model,
@@ -191,11 +184,7 @@ def train_stage(
             data_collator=DataCollatorForSeq2Seq(tokenizer),  # pads ids and labels apart
         )
         loss = trainer.train().training_loss
-    return model, {
-        "corpus_sha256": hashlib.sha256("\n".join(documents).encode()).hexdigest(),
-        "tokens": sum(rows["length"]),
-        "mean_loss": round(loss, 4),
-    }
+    return {"tokens": sum(rows["length"]), "mean_loss": round(loss, 4)}
 
 
 def save(model, tokenizer, recipe: Recipe, passes: list[dict], folder: Path) -> None:

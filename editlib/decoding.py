@@ -1,9 +1,17 @@
 """Student answers: greedy generation in batches with a KV cache."""
 
+from collections.abc import Sequence
+
 import torch
+from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.cache_utils import DynamicLayer
 
 from editlib.batching import prompt_ids
+from editlib.keysteps import common_prefix
+
+WORTH_SHARING = 16  # tokens that all prompts of a batch begin with, such as exemplars
+DONE_BEFORE_LEAVING = 0.125  # share of a batch that has ended when those rows are taken out
 
 
 @torch.inference_mode()
@@ -25,42 +33,112 @@ def greedy(
     answers = [""] * len(prompts)
     for start in range(0, len(order), batch):
         chosen = order[start : start + batch]
-        rows = _continue(model, tokenizer, [encoded[i] for i in chosen], max_new_tokens)
+        rows = continuations(model, tokenizer, [encoded[i] for i in chosen], max_new_tokens)
         for i, ids in zip(chosen, rows, strict=True):
             answers[i] = tokenizer.decode(ids, skip_special_tokens=True)
     return answers
 
 
-def _continue(model, tokenizer, prompts: list[list[int]], max_new_tokens: int) -> list[list[int]]:
-    """New ids of each prompt, without the end token: the same as those of model.generate."""
-    ids, mask = _pad_left(prompts, tokenizer.pad_token_id, model.device)
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
-    cache, written = DynamicCache(config=model.config), [[] for _ in prompts]
+@torch.inference_mode()
+def continuations(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+) -> list[list[int]]:
+    """New ids of each prompt of a batch, without the end token: those of model.generate.
+
+    What all prompts begin with is computed once, and finished rows leave the batch a few at a time.
+    """
+    written: list[list[int]] = [[] for _ in prompts]
+    cache, shared = _begin(model, prompts, max_new_tokens)
+    rest = [prompt[shared:] for prompt in prompts]
+    ids, mask = _pad_left(rest, tokenizer.pad_token_id, model.device)
+    mask = torch.cat([mask.new_ones(len(prompts), shared), mask], dim=1)
+    positions = (mask.cumsum(1) - 1).clamp(min=0)[:, shared:]
     rows = torch.arange(len(prompts), device=model.device)  # those still in the batch
+    going = torch.ones(len(prompts), dtype=torch.bool, device=model.device)
     for _ in range(max_new_tokens):
         tokens = _next(model, ids, mask, positions, cache)
-        going = tokens != tokenizer.eos_token_id
-        if not going.all():
-            cache.batch_select_indices(going.nonzero().squeeze(1))
-            rows, tokens, mask, positions = (x[going] for x in (rows, tokens, mask, positions))
-        for row, token in zip(rows.tolist(), tokens.tolist(), strict=True):
+        going &= tokens != tokenizer.eos_token_id
+        for row, token in zip(rows[going].tolist(), tokens[going].tolist(), strict=True):
             written[row].append(token)
-        if not len(rows):
+        if not going.any():
             break
         ids, positions = tokens[:, None], positions[:, -1:] + 1
         mask = torch.cat([mask, torch.ones_like(ids)], dim=1)
+        if (~going).sum() >= DONE_BEFORE_LEAVING * len(rows):
+            cache.batch_select_indices(going.nonzero().squeeze(1))
+            rows, ids, mask, positions, going = (
+                x[going] for x in (rows, ids, mask, positions, going)
+            )
     return written
 
 
-def _pad_left(rows: list[list[int]], pad: int, device) -> tuple[torch.Tensor, torch.Tensor]:
+def _begin(
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]], max_new_tokens: int
+) -> tuple[DynamicCache, int]:
+    """A cache for these prompts, and how many of their first tokens it holds already."""
+    cache = DynamicCache(config=model.config)
+    room = max(map(len, prompts)) + max_new_tokens
+    cache.layers = [Reserved(room) if type(x) is DynamicLayer else x for x in cache.layers]
+    first, last = min(prompts), max(prompts)  # all others lie between them
+    shared = min(common_prefix(first, last), min(map(len, prompts)) - 1)
+    if shared < WORTH_SHARING or len(prompts) == 1:
+        return cache, 0
+    ids = torch.tensor([first[:shared]], device=model.device)
+    model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    cache.batch_repeat_interleave(len(prompts))
+    return cache, shared
+
+
+class Reserved(DynamicLayer):
+    """Keys and values in memory reserved at once: a step writes one token and copies none."""
+
+    def __init__(self, room: int):
+        super().__init__()
+        self.room = room  # tokens
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        super().lazy_initialization(key_states, value_states)
+        self._reserved = [
+            x.new_empty(*x.shape[:2], self.room, x.shape[3]) for x in (key_states, value_states)
+        ]
+        self._show(0)
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs):
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        start = self.keys.shape[2]
+        end = start + key_states.shape[2]
+        for whole, new in zip(self._reserved, (key_states, value_states), strict=True):
+            whole[:, :, start:end] = new
+        self._show(end)
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        self._reserved = [whole[indices] for whole in self._reserved]
+        self._show(self.keys.shape[2])
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        self._reserved = [whole.repeat_interleave(repeats, dim=0) for whole in self._reserved]
+        self._show(self.keys.shape[2])
+
+    def _show(self, length: int) -> None:
+        self.keys, self.values = (whole[:, :, :length] for whole in self._reserved)
+
+
+def _pad_left(rows: Sequence[Sequence[int]], pad: int, device) -> tuple[Tensor, Tensor]:
     """Ids and mask (1: a token, 0: padding), both rows x longest row."""
     width = max(map(len, rows))
-    ids = [[pad] * (width - len(row)) + row for row in rows]
+    ids = [[pad] * (width - len(row)) + list(row) for row in rows]
     mask = [[0] * (width - len(row)) + [1] * len(row) for row in rows]
     return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
 
-def _next(model, ids, mask, positions, cache: DynamicCache) -> torch.Tensor:
+def _next(
+    model: PreTrainedModel, ids: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache
+) -> Tensor:
     """The most likely next token of each row; the cache grows by ids."""
     logits = model(
         input_ids=ids,

@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
-from typing import Literal
+from typing import Literal, Protocol
 
 import Levenshtein
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+from transformers import PreTrainedTokenizerBase
 
 from editlib.errors import KitError
 from editlib.records import DualCoT
@@ -25,7 +27,8 @@ class NoKeySteps(KitError):
     """A side of a dual CoT holds no token, so there is nothing to compare."""
 
 
-Changes = list[tuple[str, int]]  # what one side loses: ("delete" or "replace", position)
+EQUAL, DELETE, REPLACE = range(3)  # what the script does to a token
+EDITS = np.array(["equal", "delete", "replace"])
 
 
 def key_masks(
@@ -42,10 +45,8 @@ def key_masks(
     >>> [mask.tolist() for mask in key_masks([5, 6, 7], [5, 9, 7, 8])]
     [[False, True, False], [False, True, False, True]]
     """
-    masks = np.zeros(len(correct), dtype=bool), np.zeros(len(wrong), dtype=bool)
-    for mask, changes in zip(masks, _changes(correct, wrong, ties), strict=True):
-        mask[[position for _, position in changes]] = True
-    return masks
+    first, second = _codes(correct, wrong, ties)
+    return first != EQUAL, second != EQUAL
 
 
 def key_mask(tokens: Sequence[int], twin: Sequence[int], ties: Ties = "library") -> np.ndarray:
@@ -58,32 +59,33 @@ def edits(tokens: Sequence[int], twin: Sequence[int], ties: Ties = "library") ->
 
     What it inserts belongs to the twin, and is found there as deleted: swap the arguments.
     """
-    labels = np.full(len(tokens), "equal", dtype="<U7")
-    for operation, position in _changes(tokens, twin, ties)[0]:
-        labels[position] = operation
-    return labels
+    return EDITS[_codes(tokens, twin, ties)[0]]
 
 
-def _changes(a: Sequence[int], b: Sequence[int], ties: Ties) -> tuple[Changes, Changes]:
-    """What changes on each side of a pair."""
+def _codes(a: Sequence[int], b: Sequence[int], ties: Ties) -> tuple[np.ndarray, np.ndarray]:
+    """EQUAL, DELETE or REPLACE for each token of both sides; uint8 (T,) and (U,)."""
     if not len(a) or not len(b):
         raise NoKeySteps(f"{len(a)} and {len(b)} tokens: both sides need at least one")
-    return _RULES[ties](list(a), list(b))
+    first, second = _RULES[ties](list(a), list(b))
+    return np.frombuffer(first, dtype=np.uint8), np.frombuffer(second, dtype=np.uint8)
 
 
-def _library(a: list[int], b: list[int]) -> tuple[Changes, Changes]:
+def _library(a: list[int], b: list[int]) -> tuple[bytearray, bytearray]:
     """One alignment serves both sides; it is the same one whichever side comes first."""
     if b < a:
         return _library(b, a)[::-1]
-    script = Levenshtein.editops(a, b)
-    seen_from_b = {"insert": "delete", "replace": "replace"}
-    return (
-        [(operation, i) for operation, i, _ in script if operation != "insert"],
-        [(seen_from_b[operation], j) for operation, _, j in script if operation != "delete"],
-    )
+    first, second = bytearray(len(a)), bytearray(len(b))
+    for operation, i, j in Levenshtein.editops(a, b):
+        if operation == "replace":
+            first[i] = second[j] = REPLACE
+        elif operation == "delete":
+            first[i] = DELETE
+        else:
+            second[j] = DELETE
+    return first, second
 
 
-def _authors(a: list[int], b: list[int]) -> tuple[Changes, Changes]:
+def _authors(a: list[int], b: list[int]) -> tuple[bytearray, bytearray]:
     """Two backtraces through one table, each preferring to delete on its own side."""
     start = common_prefix(a, b)
     a, b = a[start:], b[start:]
@@ -97,23 +99,23 @@ def _authors(a: list[int], b: list[int]) -> tuple[Changes, Changes]:
 
     from_a = _backtrace(a, b, deletes_a, deletes_b)
     from_b = _backtrace(b, a, lambda j, i: deletes_b(i, j), lambda j, i: deletes_a(i, j))
-    return [(op, start + at) for op, at in from_a], [(op, start + at) for op, at in from_b]
+    return bytearray(start) + from_a, bytearray(start) + from_b
 
 
-def _backtrace(a: list[int], b: list[int], deletes: Callable, inserts: Callable) -> Changes:
-    """The changes of a on the way back from the end: delete, else insert, else diagonal."""
-    i, j, changes = len(a), len(b), []
+def _backtrace(a: list[int], b: list[int], deletes: Callable, inserts: Callable) -> bytearray:
+    """What happens to a on the way back from the end: delete, else insert, else diagonal."""
+    i, j, codes = len(a), len(b), bytearray(len(a))
     while i or j:
         if i and deletes(i, j):
             i -= 1
-            changes.append(("delete", i))
+            codes[i] = DELETE
         elif j and inserts(i, j):
             j -= 1
         else:
             i, j = i - 1, j - 1
             if a[i] != b[j]:
-                changes.append(("replace", i))
-    return changes
+                codes[i] = REPLACE
+    return codes
 
 
 def _rises(a: list[int], b: list[int]) -> tuple[list[int], list[int]]:
@@ -158,33 +160,49 @@ class Segments:
     spans: list[tuple[int, int]]
 
 
-Segmenter = Callable[[str], Segments]
+class Segmenter(Protocol):
+    """Cuts responses into the units that are aligned."""
+
+    def __call__(self, text: str) -> Segments:
+        """The units of one response, with their place in the text."""
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """The units of many responses by id alone, which is faster."""
 
 
-def token_segmenter(tokenizer) -> Segmenter:
+@dataclass(frozen=True)
+class TokenSegmenter:
     """Units are the tokens of a student, end-of-text included (its span is empty)."""
 
-    def segment(text: str) -> Segments:
-        encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    tokenizer: PreTrainedTokenizerBase
+
+    def __call__(self, text: str) -> Segments:
+        encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         end = (len(text), len(text))
-        return Segments(
-            [*encoded["input_ids"], tokenizer.eos_token_id], [*encoded["offset_mapping"], end]
-        )
+        return Segments(self._closed(encoded["input_ids"]), [*encoded["offset_mapping"], end])
 
-    return segment
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        if not len(texts):
+            return []
+        encoded = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        return [self._closed(ids) for ids in encoded]
+
+    def _closed(self, ids: list[int]) -> list[int]:
+        return [*ids, self.tokenizer.eos_token_id]
 
 
-def word_segmenter() -> Segmenter:
+class WordSegmenter:
     """Units are words and punctuation marks, for text that no student reads.
 
     The id of a word is a hash, so it does not depend on what was segmented before.
     """
 
-    def segment(text: str) -> Segments:
+    def __call__(self, text: str) -> Segments:
         found = list(re.finditer(r"\w+|[^\w\s]", text))
         return Segments([_word_id(match[0]) for match in found], [match.span() for match in found])
 
-    return segment
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        return [self(text).ids for text in texts]
 
 
 @cache
@@ -204,26 +222,31 @@ def overlaps(spans: Sequence[tuple[int, int]], marked: Sequence[Sequence[int]]) 
 # --- how much of a pair is key ---------------------------------------------------------------
 
 
+MARKS = pa.schema(
+    [
+        *((name, pa.string()) for name in ("id", "task", "subset")),
+        ("correct_ids", pa.list_(pa.int64())),
+        ("correct_key", pa.list_(pa.bool_())),
+        ("wrong_ids", pa.list_(pa.int64())),
+        ("wrong_key", pa.list_(pa.bool_())),
+    ]
+)
+
+
 def mark(duals: Sequence[DualCoT], segment: Segmenter, ties: Ties = "library") -> pd.DataFrame:
     """Ids and key marks (bool) of both sides, one a unit; the marks stay with their ids.
 
-    Returns id, task, subset, correct_ids, correct_key, wrong_ids, wrong_key.
+    Returns the columns of MARKS: id, task, subset, correct_ids, correct_key, wrong_ids, wrong_key.
     """
-    return pd.DataFrame([_marked(pair, segment, ties) for pair in duals])
-
-
-def _marked(pair: DualCoT, segment: Segmenter, ties: Ties) -> dict:
-    correct, wrong = segment(pair.correct).ids, segment(pair.wrong).ids
-    correct_key, wrong_key = key_masks(correct, wrong, ties)
-    return {
-        "id": pair.id,
-        "task": pair.task,
-        "subset": pair.subset,
-        "correct_ids": correct,
-        "correct_key": correct_key,
-        "wrong_ids": wrong,
-        "wrong_key": wrong_key,
-    }
+    corrects = segment.ids([pair.correct for pair in duals])
+    wrongs = segment.ids([pair.wrong for pair in duals])
+    sides = zip(duals, corrects, wrongs, strict=True)
+    rows = [
+        (pair.id, pair.task, pair.subset, correct, keys[0], wrong, keys[1])
+        for pair, correct, wrong in sides
+        for keys in [key_masks(correct, wrong, ties)]
+    ]
+    return pd.DataFrame(rows, columns=MARKS.names)
 
 
 def shares(marks: pd.DataFrame) -> pd.DataFrame:

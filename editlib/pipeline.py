@@ -38,9 +38,11 @@ from editlib.records import (
     CoT,
     DualCoT,
     Question,
+    read_batches,
     read_frame,
     read_table,
     write_frame,
+    write_frames,
     write_table,
 )
 from editlib.teacher import ManyTeacher, PuzzleSettings, Teacher
@@ -441,16 +443,17 @@ def locate(ws: Workspace) -> Path:
 
 
 def _locate(ws: Workspace, folder: Path) -> None:
-    _, duals = read_duals(ws)
-    marks = keysteps.mark(duals, segmenter(ws), ws.profile.keysteps.ties)
-    write_frame(folder / "keysteps.parquet", marks)
+    segment, ties = segmenter(ws), ws.profile.keysteps.ties
+    duals = read_batches(ws.need("duals") / "duals.parquet", DualCoT)
+    marks = (keysteps.mark(batch, segment, ties) for batch in duals)
+    write_frames(folder / "keysteps.parquet", marks, keysteps.MARKS)
 
 
 def segmenter(ws: Workspace) -> keysteps.Segmenter:
     """How this run cuts responses into units: the student's tokens, or words."""
     if ws.profile.keysteps.unit == "words":
-        return keysteps.word_segmenter()
-    return keysteps.token_segmenter(students.load_tokenizer(ws.profile.student))
+        return keysteps.WordSegmenter()
+    return keysteps.TokenSegmenter(students.load_tokenizer(ws.profile.student))
 
 
 def read_keysteps(ws: Workspace) -> pd.DataFrame:

@@ -6,12 +6,15 @@ a temporary name and renamed, so that a reader never sees half of it.
 
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TypeVar
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 
 @dataclass(frozen=True)
@@ -104,23 +107,56 @@ def write_frame(path: Path, frame: pd.DataFrame) -> None:
     atomic_write(path, lambda temporary: frame.to_parquet(temporary, index=False))
 
 
+def write_frames(path: Path, frames: Iterable[pd.DataFrame], schema: pa.Schema) -> None:
+    """Write frames of one schema, one after another, as one parquet table, whole or not at all."""
+
+    def write(temporary: Path) -> None:
+        with pq.ParquetWriter(temporary, schema) as writer:
+            for frame in frames:
+                writer.write_table(pa.Table.from_pandas(frame, schema, preserve_index=False))
+
+    atomic_write(path, write)
+
+
+def read_batches(path: Path, kind: type[Record], size: int = 1_000) -> Iterator[list[Record]]:
+    """Read a table as records, some at a time: memory does not grow with the table.
+
+    Raises BadTable as read_table does.
+    """
+    with _opened(path) as file:
+        _check_columns(path, file.schema_arrow.names, kind)
+        for batch in file.iter_batches(size):
+            yield [kind(**row) for row in batch.to_pylist()]
+
+
 def read_table(path: Path, kind: type[Record]) -> list[Record]:
     """Read a table back as records; raises BadTable saying what is wrong with the file."""
     frame = read_frame(path)
-    expected = [field.name for field in fields(kind)]
-    if list(frame.columns) != expected:
-        raise BadTable(
-            f"{path}: columns {list(frame.columns)}, expected {expected} ({kind.__name__})"
-        )
+    _check_columns(path, list(frame.columns), kind)
     rows = frame.astype(object).where(frame.notna(), None)
     return [kind(*row) for row in rows.itertuples(index=False, name=None)]
 
 
 def read_frame(path: Path) -> pd.DataFrame:
     """Read a parquet table as a frame; raises BadTable if it is missing or cut short."""
+    with _opened(path) as file:
+        return file.read().to_pandas()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     if not path.exists():
         raise BadTable(f"{path} is missing")
     try:
-        return pd.read_parquet(path)
+        with pq.ParquetFile(path) as file:
+            yield file
+    except BadTable:
+        raise
     except (OSError, ValueError) as error:
         raise BadTable(f"{path} cannot be read as parquet (cut short?): {error}") from error
+
+
+def _check_columns(path: Path, found: list[str], kind: type[Record]) -> None:
+    expected = [field.name for field in fields(kind)]
+    if found != expected:
+        raise BadTable(f"{path}: columns {found}, expected {expected} ({kind.__name__})")

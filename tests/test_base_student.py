@@ -25,7 +25,7 @@ def corpora():
 def test_the_card_holds_the_recipe_and_the_corpora_of_this_code(card, corpora):
     assert card["recipe"] == json.loads(json.dumps(asdict(Recipe())))
     hashes = [hashlib.sha256("\n".join(documents).encode()).hexdigest() for documents in corpora]
-    found = [each["corpus_sha256"] for each in card["passes"]]
+    found = [each["corpus_sha256"] for each in card["passes"][1:]]  # the first pass reads echoes
     assert found == hashes, "the puzzles changed: make base-student"
 
 
@@ -54,8 +54,8 @@ SMALL = Recipe(
     width=16,
     layers=1,
     heads=2,
+    echoes=Stage(30, (), 2, context=96, batch=4, lr=1e-3),
     stages=(
-        Stage(30, (), 2, None, 4, lr=1e-3),
         Stage(60, (1,), 0, context=64, batch=4, lr=1e-3),
         Stage(40, (2,), 1, None, 4, lr=1e-3),
     ),
@@ -79,16 +79,15 @@ def test_a_separate_document_teaches_its_chain_and_not_its_question():
     assert taught == [f"It is 3.{base_student.END}", f"2 plus 2 is 4.{base_student.END}"]
 
 
-def test_an_echo_tells_its_words_twice_every_second_time_in_shuffled_pairs():
-    documents = list(base_student.echoes(20, 1))
-    halves = [tuple(map(str.split, text.split(base_student.ANSWER))) for text in documents]
-    assert all(first == second for first, second in halves[::2])
-    for first, second in halves[1::2]:
-        assert first != second
-        assert sorted(zip(first[::2], first[1::2], strict=True)) == sorted(
-            zip(second[::2], second[1::2], strict=True)
-        )
-    assert documents == list(base_student.echoes(20, 1)) != list(base_student.echoes(20, 2))
+def test_an_echo_is_one_line_again_and_again_of_which_the_first_is_not_learnt():
+    stage = SMALL.echoes
+    rows = base_student.echoes(stage, 500)
+    assert len(rows) == stage.documents
+    for ids, labels in zip(rows["input_ids"], rows["labels"], strict=True):
+        line = labels.count(-100)
+        assert len(ids) == stage.context
+        assert ids[line:] == ids[:-line] == labels[line:]
+    assert rows["input_ids"] == base_student.echoes(stage, 500)["input_ids"]
 
 
 def test_packed_rows_lose_nothing_but_the_tail():

@@ -24,6 +24,23 @@ def test_batched_answers_equal_those_given_one_by_one(tok):
         assert decoding.greedy(model, tok, PROMPTS, max_new_tokens=12, batch=batch) == expected
 
 
+def test_what_all_prompts_begin_with_is_read_once(tok):
+    model = tiny_llama(len(tok), seed=3).eval()
+    read = []
+    model.register_forward_pre_hook(
+        lambda _, args, kwargs: read.append(kwargs["input_ids"].shape), with_kwargs=True
+    )
+    exemplar = "Q : what is 5 minus 2 plus 3 A : 5 minus 2 is 3 plus 3 is 8 \n "
+    prompts = [exemplar * 2 + prompt for prompt in PROMPTS]
+    expected = [one_by_one(model, tok, prompt, 12) for prompt in prompts]
+    read.clear()
+    assert decoding.greedy(model, tok, prompts, max_new_tokens=12, batch=3) == expected
+    ids = [batching.prompt_ids(tok, prompt) for prompt in prompts]
+    shared = len(batching.prompt_ids(tok, exemplar * 2))
+    assert read[0][0] == 1 and read[0][1] >= shared > decoding.WORTH_SHARING
+    assert read[1] == (3, max(map(len, ids)) - read[0][1])
+
+
 def test_a_batch_writes_what_generate_writes_though_rows_leave_it(tok):
     """Rows of many lengths that end at different times, against transformers' own generate."""
     model = tiny_llama(len(tok), seed=3).eval()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from editlib import display
-from editlib.keysteps import Segments, edits, word_segmenter
+from editlib.keysteps import Segments, WordSegmenter, edits
 from editlib.records import DualCoT
 from editlib.workspace import MissingInput, open_workspace
 
@@ -44,7 +44,7 @@ def assert_harmless(page):
 @pytest.mark.parametrize("place", ["id", "question", "correct", "wrong", "wrong_answer"])
 def test_no_text_of_a_pair_becomes_markup(place):
     hostile = replace(pair("so 3", "so 4"), **{place: HOSTILE})
-    assert_harmless(display.dual(hostile, word_segmenter()).data)
+    assert_harmless(display.dual(hostile, WordSegmenter()).data)
 
 
 def test_no_text_in_a_box_becomes_markup():
@@ -58,7 +58,7 @@ def test_formulas_are_left_alone():
 
 
 def test_a_pair_shows_what_was_inserted_deleted_and_replaced():
-    page = display.dual(pair("we get 3 now", "so we get 4"), word_segmenter()).data
+    page = display.dual(pair("we get 3 now", "so we get 4"), WordSegmenter()).data
     left, right = re.findall(r"<div style.*?>(.*?)</div>", page)
     assert key_texts(left, "ins") == ["now"] and key_texts(left, "b") == ["3"]
     assert key_texts(right, "del") == ["so"] and key_texts(right, "b") == ["4"]
@@ -67,7 +67,7 @@ def test_a_pair_shows_what_was_inserted_deleted_and_replaced():
 def test_neighbouring_key_tokens_share_one_mark():
     text = "one two three four"
     labels = ["delete", "delete", "equal", "delete"]
-    assert key_texts(display.marked(text, word_segmenter()(text), labels), "del") == [
+    assert key_texts(display.marked(text, WordSegmenter()(text), labels), "del") == [
         "one two",
         "four",
     ]
@@ -80,7 +80,7 @@ words = st.lists(st.sampled_from(["a", "bb", "<i>", "3", "."]), min_size=1, max_
 def test_marks_cover_exactly_the_characters_of_the_key_tokens(a, b):
     """Spaces apart, which belong to no word; the rest of the text is there and in order."""
     text, twin = " ".join(a), " ".join(b)
-    segment = word_segmenter()
+    segment = WordSegmenter()
     segments = segment(text)
     labels = edits(segments.ids, segment(twin).ids)
     page = display.marked(text, segments, labels)
@@ -96,7 +96,7 @@ def test_marks_cover_exactly_the_characters_of_the_key_tokens(a, b):
 
 def test_a_known_mistake_is_underlined_inside_its_mark():
     text = "8 minus 2 is 5"
-    segments = word_segmenter()(text)
+    segments = WordSegmenter()(text)
     labels = np.array(["equal"] * 3 + ["replace"] * 2)
     page = display.marked(text, segments, labels, mistakes=[(13, 14)])
     assert key_texts(page, "u") == ["5"]

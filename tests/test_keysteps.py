@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from editlib import plain
 from editlib.keysteps import (
     NoKeySteps,
+    WordSegmenter,
     agreement,
     compare_marks,
     edits,
@@ -16,7 +17,6 @@ from editlib.keysteps import (
     random_mask,
     scores,
     shares,
-    word_segmenter,
 )
 from editlib.records import DualCoT
 
@@ -101,14 +101,14 @@ def test_an_empty_side_is_refused(ties):
 
 def test_shares_count_key_tokens_of_each_side_and_of_both():
     pair = DualCoT(*("a", "q", "colours", "D-dual", "?", "it is red now", "it is blue"), *"1200")
-    table = shares(mark([pair], word_segmenter())).set_index("side")
+    table = shares(mark([pair], WordSegmenter())).set_index("side")
     assert table["units"].to_dict() == {"correct": 4, "wrong": 3, "both": 7}
     assert table["key"].to_dict() == {"correct": 2, "wrong": 1, "both": 3}
     assert table.loc["both", "share"] == 3 / 7
 
 
 def test_the_tie_rules_are_compared_mark_by_mark():
-    segment = word_segmenter()
+    segment = WordSegmenter()
     pairs = [
         DualCoT(*("a", "q", "t", "D-dual", "?", "a b", "b c"), *"1200"),
         DualCoT(*("b", "q", "t", "D-dual", "?", "5 6 7", "5 9 7"), *"1200"),
@@ -137,7 +137,7 @@ def with_truth(name, correct, wrong, mistakes, consequences=()):
 
 def meet(*known, locate=key_mask):
     pairs, truths = [pair for pair, _ in known], {pair.id: truth for pair, truth in known}
-    return agreement(pairs, truths, word_segmenter(), locate)
+    return agreement(pairs, truths, WordSegmenter(), locate)
 
 
 SLIP = with_truth(
@@ -184,7 +184,7 @@ def test_marks_on_everything_find_all_and_marks_on_nothing_find_none():
 
 def test_pairs_of_unknown_truth_are_left_out():
     pair, _ = SLIP
-    nothing = agreement([pair], {}, word_segmenter(), key_mask)
+    nothing = agreement([pair], {}, WordSegmenter(), key_mask)
     assert nothing.empty and scores(nothing, by=["task"]).empty
 
 
@@ -200,7 +200,7 @@ def test_units_overlap_a_span_by_any_character():
 
 
 def test_word_marks_do_not_depend_on_what_was_segmented_before():
-    fresh, used = word_segmenter(), word_segmenter()
+    fresh, used = WordSegmenter(), WordSegmenter()
     used("c b a")
     masks = [key_masks(cut("a a a").ids, cut("a b a b").ids) for cut in (fresh, used)]
     assert [m.tolist() for m in masks[0]] == [m.tolist() for m in masks[1]]

@@ -3,7 +3,7 @@
 import pytest
 
 from editlib import mistakes
-from editlib.keysteps import key_mask, word_segmenter
+from editlib.keysteps import WordSegmenter, key_mask
 from editlib.records import DualCoT
 
 CORRECT = "5 plus 2 is 7 . Then 7 plus 1 is 8 . The answer is 8"
@@ -12,7 +12,7 @@ WRONG = "5 plus 2 is 6 . So 6 plus 1 is 7 . The answer is 7"
 
 def truth(*words, text=WRONG, after=()):
     """words: (kind, step, the word's place among the words of the text)."""
-    spans = word_segmenter()(text).spans
+    spans = WordSegmenter()(text).spans
     struck = [{"kind": k, "step": s, "start": spans[w][0], "end": spans[w][1]} for k, s, w in words]
     return {
         "mistakes": struck,
@@ -25,7 +25,7 @@ def pair(name="a", correct=CORRECT, wrong=WRONG, subset="D+dual"):
 
 
 def anatomy(pairs, truths):
-    segment = word_segmenter()
+    segment = WordSegmenter()
     marks = {p.id: key_mask(segment(p.wrong).ids, segment(p.correct).ids) for p in pairs}
     return mistakes.anatomy(pairs, truths, marks, segment)
 

@@ -1,0 +1,98 @@
+"""What the fast paths gain, each beside a plain way of doing the same: ``make bench``.
+
+The two run in turn, in one process and on the same input: machines differ, and so does what else
+they do, but a ratio of neighbours holds. Baselines are definitions written to be read, or another
+library's way; that the results are equal is checked here once and tested in tests/.
+"""
+
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+REPEATS = 5
+Job = Callable[[int], object]  # (repeat) -> anything; each repeat may take other input
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Another way to the same result, and how many times faster the kit's should be."""
+
+    job: Job
+    goal: float
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """The kit's way of doing a piece of work, and those it is held against."""
+
+    name: str
+    work: str  # on what
+    kit: Job
+    baselines: dict[str, Baseline]
+
+    @property
+    def jobs(self) -> dict[str, Job]:
+        return {name: each.job for name, each in self.baselines.items()} | {"kit": self.kit}
+
+
+def run_in_turn(benchmarks: Sequence[Benchmark], repeats: int = REPEATS) -> pd.DataFrame:
+    """Time every job of every benchmark, baselines and kit in turn, after one run unmeasured.
+
+    Returns one row a run: benchmark, work, way, repeat, seconds.
+    """
+    rows = []
+    total = sum(len(each.jobs) for each in benchmarks) * (repeats + 1)
+    with tqdm(total=total, desc="bench") as bar:
+        for benchmark in benchmarks:
+            for repeat in range(-1, repeats):
+                for way, job in benchmark.jobs.items():
+                    seconds = _seconds(job, max(repeat, 0))
+                    rows.append((benchmark.name, benchmark.work, way, repeat, seconds))
+                    bar.update()
+    times = pd.DataFrame(rows, columns=["benchmark", "work", "way", "repeat", "seconds"])
+    return times[times["repeat"] >= 0].reset_index(drop=True)
+
+
+def _seconds(job: Job, repeat: int) -> float:
+    started = time.perf_counter()
+    job(repeat)
+    return time.perf_counter() - started
+
+
+def ratios(benchmarks: Sequence[Benchmark], times: pd.DataFrame) -> pd.DataFrame:
+    """How many times faster the kit is than each baseline.
+
+    Returns benchmark, work, baseline, seconds_baseline, seconds (medians), ratio (median over
+    repeats of the ratio of neighbours), lowest, highest, goal.
+    """
+    rows = []
+    for each in benchmarks:
+        chosen = times[(times["benchmark"] == each.name) & (times["work"] == each.work)]
+        seconds = {way: list(group["seconds"]) for way, group in chosen.groupby("way")}
+        for name, baseline in each.baselines.items():
+            gains = [a / b for a, b in zip(seconds[name], seconds["kit"], strict=True)]
+            medians = (statistics.median(seconds[way]) for way in (name, "kit"))
+            spread = statistics.median(gains), min(gains), max(gains)
+            rows.append((each.name, each.work, name, *medians, *spread, baseline.goal))
+    columns = ["benchmark", "work", "baseline", "seconds_baseline", "seconds"]
+    return pd.DataFrame(rows, columns=[*columns, "ratio", "lowest", "highest", "goal"])
+
+
+def in_fresh_process(function: Callable, *args):
+    """function(*args), in a process of its own that nothing ran in before."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *args).result()
+
+
+def peak_mb() -> float:
+    """The most memory that this process has held so far, MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -1,0 +1,68 @@
+"""Dual CoTs to measure on: those of the puzzles, the published ones, and made-up ids."""
+
+import random
+from collections.abc import Sequence
+
+from editlib import benchmarks, keysteps, puzzles
+from editlib.records import DualCoT
+
+VOCABULARY = 32_000
+
+
+def of_puzzles(per_family: int) -> list[DualCoT]:
+    """Training questions with the right chain and one with a slip, each worded in its own way."""
+    rng = random.Random("bench")
+    return [_puzzle_pair(question, rng) for question in puzzles.questions("train", per_family)]
+
+
+def _puzzle_pair(question, rng: random.Random) -> DualCoT:
+    puzzle = puzzles.read_question(question.text)
+    slip = rng.choice(puzzles.sites(puzzle))
+    right, wrong = (
+        puzzles.reason(puzzle, puzzles.Voice(question.text, 0.15, rng), slips)
+        for slips in ((), (slip,))
+    )
+    answers = right.answer, wrong.answer
+    sides = right.text, wrong.text
+    names = question.id, question.id, question.task, "D+dual", question.text
+    return DualCoT(*names, *sides, *answers, "", "")
+
+
+def published() -> list[DualCoT]:
+    """The real dual CoTs of the data folder; none without one."""
+    try:
+        return benchmarks.published_duals()
+    except benchmarks.MissingData:
+        return []
+
+
+def rows(duals: Sequence[DualCoT]) -> list[dict]:
+    """Pairs as KRSL takes them, with one id for each word or mark: about what a large vocabulary
+    makes of them."""
+    segment = keysteps.WordSegmenter()
+    prompts = segment.ids([f"Q: {pair.question}\nA:\n" for pair in duals])
+    marks = keysteps.mark(duals, segment)
+    return [
+        {
+            "prompt": [i % VOCABULARY for i in prompt],
+            "correct": [i % VOCABULARY for i in row.correct_ids],
+            "correct_key": row.correct_key,
+            "wrong": [i % VOCABULARY for i in row.wrong_ids],
+            "wrong_key": row.wrong_key,
+        }
+        for prompt, row in zip(prompts, marks.itertuples(), strict=True)
+    ]
+
+
+def made_up(tokens: int, n: int) -> list[tuple[list[int], list[int]]]:
+    """Sides of so many random ids that part at a third; from there one in ten differs."""
+    rng = random.Random(tokens)
+    pairs = []
+    for _ in range(n):
+        correct = [rng.randrange(VOCABULARY) for _ in range(tokens)]
+        wrong = [
+            rng.randrange(VOCABULARY) if i >= tokens // 3 and rng.random() < 0.1 else token
+            for i, token in enumerate(correct)
+        ]
+        pairs.append((correct, wrong))
+    return pairs

@@ -1,0 +1,175 @@
+"""Training steps of a LoRA student of 41 million parameters, beside padded batches and TRL."""
+
+import tempfile
+from collections.abc import Sequence
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig, PeftModel, get_peft_model
+from tokenizers import Tokenizer, models, pre_tokenizers
+from torch.nn.functional import pad
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from trl import DPOConfig, DPOTrainer
+
+from editlib import profiles, ragged, training
+from editlib.bench import REPEATS, Baseline, Benchmark, Job, in_fresh_process, pairs, peak_mb
+
+BATCH = 4  # pairs
+PUBLISHED_LENGTH = 1024  # tokens, to which the published code pads
+WAYS = ("padded", "padded to 1,024", "kit")
+SFT, KRSL = (getattr(profiles.load("mini").training, phase) for phase in ("sft", "krsl"))
+
+
+def student() -> PeftModel:
+    """8 layers of width 512 with LoRA of rank 64 on q and v; random weights."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=pairs.VOCABULARY,
+        hidden_size=512,
+        intermediate_size=1408,
+        num_hidden_layers=8,
+        num_attention_heads=8,
+        max_position_embeddings=PUBLISHED_LENGTH,
+    )
+    lora = LoraConfig(r=64, lora_alpha=32, target_modules=["q_proj", "v_proj"])
+    model = get_peft_model(LlamaForCausalLM(config), lora).train()
+    assert ragged.install(model.get_base_model())
+    return model
+
+
+def step(
+    model: PeftModel, rows: Sequence[dict], settings: profiles.Optimization, way: str
+) -> float:
+    """Forward and backward of one batch, in one of WAYS; returns the loss."""
+    objective = training.objective(settings)
+    if way == "kit":
+        batch = objective.collate_and_pack(rows)
+    else:
+        batch = objective.collate(rows)
+        if way == "padded to 1,024":
+            batch = {name: _widened(tensor) for name, tensor in batch.items()}
+    logp = training.log_probabilities(model, batch, objective.mask)
+    loss = objective.loss(logp, batch, batch["items"]).loss
+    loss.backward()
+    model.zero_grad(set_to_none=True)
+    return loss.item()
+
+
+def _widened(tensor: torch.Tensor) -> torch.Tensor:
+    return pad(tensor, (0, PUBLISHED_LENGTH - tensor.shape[-1])) if tensor.dim() else tensor
+
+
+def benchmarks() -> list[Benchmark]:
+    """KRSL on puzzle and on BBH lengths, there also beside DPO by TRL; SFT on mixed lengths."""
+    model = student()
+    lengths = _batches()
+    krsl = [_krsl(model, work, batches) for work, batches in lengths.items()]
+    longest, batches = list(lengths.items())[-1]
+    krsl[-1].baselines["DPO step of TRL"] = Baseline(_dpo(batches), 4)
+    mixed = [_responses(batch) for batch in batches]
+    padded = {"padded": Baseline(lambda i: step(model, mixed[i], SFT, "padded"), 1.5)}
+    sft = Benchmark("SFT step", longest, lambda i: step(model, mixed[i], SFT, "kit"), padded)
+    return [*krsl, sft]
+
+
+def _krsl(model: PeftModel, work: str, batches: list[list[dict]]) -> Benchmark:
+    def job(way: str) -> Job:
+        return lambda i: step(model, batches[i], KRSL, way)
+
+    goals = {"padded": 3, "padded to 1,024": 9}
+    baselines = {way: Baseline(job(way), goal) for way, goal in goals.items()}
+    return Benchmark("KRSL step", work, job("kit"), baselines)
+
+
+def _batches() -> dict[str, list[list[dict]]]:
+    """Batches of pairs of puzzle lengths and, where the data folder is there, of BBH lengths."""
+    sources = {"puzzle lengths": pairs.of_puzzles(4), "BBH lengths": pairs.published()}
+    return {work: _cut(pairs.rows(duals)) for work, duals in sources.items() if duals}
+
+
+def _cut(rows: list[dict]) -> list[list[dict]]:
+    longest = (len(row["prompt"]) + max(len(row["correct"]), len(row["wrong"])) for row in rows)
+    fitting = [row for row, n in zip(rows, longest, strict=True) if n <= PUBLISHED_LENGTH // 2]
+    return [fitting[i::REPEATS][:BATCH] for i in range(REPEATS)]
+
+
+def _responses(batch: list[dict]) -> list[dict]:
+    return [
+        {"prompt": row["prompt"], "response": row[side]}
+        for side in ("correct", "wrong")
+        for row in batch
+    ]
+
+
+def _dpo(batches: list[list[dict]]) -> Job:
+    """Steps of TRL on the pairs, and the ids, of KRSL steps; on a student of its own."""
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer = dpo_trainer(student(), [row for batch in batches for row in batch], scratch)
+    inputs = list(trainer.get_train_dataloader())
+
+    def job(i: int) -> None:
+        trainer.compute_loss(trainer.model, inputs[i]).backward()
+        trainer.model.zero_grad(set_to_none=True)
+
+    return job
+
+
+def dpo_trainer(model: PeftModel, rows: list[dict], scratch: str) -> DPOTrainer:
+    def text(ids) -> str:
+        return "".join(f"{i} " for i in ids)  # the end token comes after the last blank
+
+    data = [
+        {"prompt": text(r["prompt"]), "chosen": text(r["correct"]), "rejected": text(r["wrong"])}
+        for r in rows
+    ]
+    settings = DPOConfig(
+        output_dir=scratch,
+        per_device_train_batch_size=BATCH,
+        max_length=PUBLISHED_LENGTH,
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        report_to=[],
+        disable_tqdm=True,
+        train_sampling_strategy="sequential",
+    )
+    return DPOTrainer(
+        model, args=settings, train_dataset=Dataset.from_list(data), processing_class=_numbers()
+    )
+
+
+def _numbers() -> PreTrainedTokenizerFast:
+    """A tokenizer whose text " 5 17" is the ids 5 and 17."""
+    words = {str(i): i for i in range(pairs.VOCABULARY)}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="0"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="0", eos_token="1")
+
+
+# --- memory ----------------------------------------------------------------------------------
+
+
+def memory() -> list[dict]:
+    """Peak memory of a KRSL step over that of the loaded student, each in a process of its own.
+
+    Returns rows of benchmark, work, way, mb.
+    """
+    return [
+        {
+            "benchmark": "KRSL step",
+            "work": work,
+            "way": way,
+            "mb": in_fresh_process(grown, work, way),
+        }
+        for work in _batches()
+        for way in WAYS
+    ]
+
+
+def grown(work: str, way: str) -> float:
+    """MB by which the peak of this process grows in one step of the longest batch."""
+    batch = max(_batches()[work], key=lambda rows: sum(len(r["correct"]) for r in rows))
+    model = student()
+    before = peak_mb()
+    step(model, batch, KRSL, way)
+    return peak_mb() - before

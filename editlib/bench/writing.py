@@ -1,0 +1,98 @@
+"""Greedy decoding, beside transformers' generate."""
+
+import torch
+from transformers import LlamaForCausalLM, PreTrainedModel
+
+from editlib import batching, decoding, profiles, prompts, puzzles, students
+from editlib.bench import REPEATS, Baseline, Benchmark
+
+BATCH = 128
+PROMPT, NEW = 80, 96  # tokens, of the fixed lengths
+NEW_REAL = 224  # tokens at most, as in the profile mini
+
+Ids = list[list[int]]
+
+
+def benchmarks() -> list[Benchmark]:
+    """Prompts and answers of one length, and those of puzzles."""
+    student = profiles.load("mini").student
+    tokenizer, base = students.load_tokenizer(student), students.load_base(student)
+    endless = _endless(base, tokenizer.eos_token_id)
+    fixed, real = _fixed(len(tokenizer)), _real(tokenizer)
+    check(base, tokenizer, real[0][:24])
+    return [
+        Benchmark(
+            "decoding",
+            f"{BATCH} prompts of {PROMPT} tokens, {NEW} new ones",
+            lambda i: decoding.continuations(endless, tokenizer, fixed[i], NEW),
+            {"generate": Baseline(lambda i: generate(endless, tokenizer, fixed[i], NEW), 1.5)},
+        ),
+        Benchmark(
+            "decoding",
+            f"{2 * BATCH} puzzles",
+            lambda i: kit(base, tokenizer, real[i]),
+            {"generate": Baseline(lambda i: unsorted(base, tokenizer, real[i]), 2.5)},
+        ),
+    ]
+
+
+def _endless(base: PreTrainedModel, end: int) -> PreTrainedModel:
+    """The base with other weights, among which the end token never wins."""
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(base.config).eval()
+    with torch.no_grad():
+        model.get_input_embeddings().weight[end] = 0.0  # tied: its logit is 0
+    return model
+
+
+def _fixed(vocabulary: int) -> list[Ids]:
+    torch.manual_seed(0)
+    return torch.randint(1, vocabulary, (REPEATS, BATCH, PROMPT)).tolist()
+
+
+def _real(tokenizer) -> list[Ids]:
+    asked = puzzles.questions("test", REPEATS * 2 * BATCH // len(puzzles.IN_DOMAIN) + 1)
+    ids = [batching.prompt_ids(tokenizer, prompts.student(each.text)) for each in asked]
+    return [ids[i::REPEATS][: 2 * BATCH] for i in range(REPEATS)]
+
+
+@torch.inference_mode()
+def generate(model: PreTrainedModel, tokenizer, rows: Ids, new: int) -> Ids:
+    """New ids by transformers' own loop, its cache growing by concatenation."""
+    width = max(map(len, rows))
+    pads = [[tokenizer.pad_token_id] * (width - len(row)) for row in rows]
+    ids = torch.tensor([pad + row for pad, row in zip(pads, rows, strict=True)])
+    mask = torch.tensor([[0] * len(p) + [1] * len(r) for p, r in zip(pads, rows, strict=True)])
+    ends = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
+    out = model.generate(
+        ids, attention_mask=mask, do_sample=False, max_new_tokens=new, **ends
+    ).tolist()
+    return [_closed(row[width:], tokenizer.eos_token_id) for row in out]
+
+
+def _closed(ids: list[int], end: int) -> list[int]:
+    return ids[: ids.index(end)] if end in ids else ids
+
+
+def unsorted(model: PreTrainedModel, tokenizer, rows: Ids) -> Ids:
+    """Batches in the order of the questions."""
+    return [
+        ids
+        for start in range(0, len(rows), BATCH)
+        for ids in generate(model, tokenizer, rows[start : start + BATCH], NEW_REAL)
+    ]
+
+
+def kit(model: PreTrainedModel, tokenizer, rows: Ids) -> Ids:
+    rows = sorted(rows, key=len)
+    return [
+        ids
+        for start in range(0, len(rows), BATCH)
+        for ids in decoding.continuations(model, tokenizer, rows[start : start + BATCH], NEW_REAL)
+    ]
+
+
+def check(model: PreTrainedModel, tokenizer, rows: Ids) -> None:
+    """Raise AssertionError unless both ways write the same tokens."""
+    rows = sorted(rows, key=len)
+    assert kit(model, tokenizer, rows) == unsorted(model, tokenizer, rows)

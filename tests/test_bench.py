@@ -1,0 +1,72 @@
+"""The benchmark compares like with like, and says what it measured."""
+
+import numpy as np
+import pytest
+
+from editlib import bench
+from editlib.bench import Baseline, Benchmark, extraction, pairs, scale, steps, writing
+
+
+def test_ways_run_in_turn_on_the_same_input_after_one_run_unmeasured():
+    calls = []
+    benchmark = Benchmark(
+        "sum",
+        "numbers",
+        lambda i: calls.append(("kit", i)),
+        {"plain": Baseline(lambda i: calls.append(("plain", i)), 2)},
+    )
+    times = bench.run_in_turn([benchmark], repeats=2)
+    turns = [("plain", 0), ("kit", 0), ("plain", 0), ("kit", 0), ("plain", 1), ("kit", 1)]
+    assert calls == turns
+    assert list(times["way"]) == ["plain", "kit"] * 2 and list(times["repeat"]) == [0, 0, 1, 1]
+
+
+def test_ratios_are_medians_of_neighbours():
+    benchmark = Benchmark("sum", "numbers", id, {"plain": Baseline(id, 2)})
+    times = bench.run_in_turn([benchmark], repeats=3)
+    times["seconds"] = [3.0, 1.0, 8.0, 2.0, 30.0, 3.0]  # plain and kit in turn
+    (row,) = bench.ratios([benchmark], times).to_dict("records")
+    assert row["seconds_baseline"] == 8.0 and row["seconds"] == 2.0
+    assert (row["lowest"], row["ratio"], row["highest"], row["goal"]) == (3.0, 4.0, 10.0, 2)
+
+
+def test_extraction_is_checked_against_the_plain_program(monkeypatch):
+    sides = [(row["correct"], row["wrong"]) for row in pairs.rows(pairs.of_puzzles(1))]
+    extraction.check(sides)
+    monkeypatch.setattr(extraction, "tables", lambda some: [0] * len(some))
+    with pytest.raises(AssertionError):
+        extraction.check(sides)
+
+
+def test_decoding_is_checked_against_generate():
+    benchmarks = writing.benchmarks()  # raises where the tokens differ
+    assert [list(each.baselines) for each in benchmarks] == [["generate"], ["generate"]]
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return [row for row in pairs.rows(pairs.of_puzzles(1)) if row["correct_key"].any()][:2]
+
+
+def test_every_way_of_a_step_has_the_same_loss(rows):
+    model, losses = steps.student().eval(), {}
+    for way in steps.WAYS:
+        losses[way] = steps.step(model, rows, steps.KRSL, way)
+    assert np.allclose(list(losses.values()), losses["padded"], rtol=1e-5)
+    assert losses["padded"] != 0
+
+
+def test_trl_sees_the_ids_of_the_krsl_step(rows, tmp_path):
+    trainer = steps.dpo_trainer(steps.student(), rows, str(tmp_path))
+    (batch,) = list(trainer.get_train_dataloader())
+    seen = [
+        row[mask.bool()].tolist()
+        for row, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True)
+    ]
+    sides = [row["prompt"] + row[side] for side in ("correct", "wrong") for row in rows]
+    assert [ids[: len(side)] for ids, side in zip(seen, sides, strict=True)] == sides
+
+
+def test_scale_counts_pairs_and_measures_in_fresh_processes():
+    (row,) = scale.extraction([120])
+    assert row["pairs"] == 120 and row["seconds"] > 0 and row["mb"] >= 0
