@@ -7,6 +7,7 @@ from editlib import benchmarks, keysteps, puzzles
 from editlib.records import DualCoT
 
 VOCABULARY = 32_000
+RESERVED = 2  # ids for padding and the end
 
 
 def of_puzzles(per_family: int) -> list[DualCoT]:
@@ -39,15 +40,19 @@ def published() -> list[DualCoT]:
 def rows(duals: Sequence[DualCoT]) -> list[dict]:
     """Pairs as KRSL takes them, with one id for each word or mark: about what a large vocabulary
     makes of them."""
+
+    def small(ids: Sequence[int]) -> list[int]:
+        return [RESERVED + i % (VOCABULARY - RESERVED) for i in ids]
+
     segment = keysteps.WordSegmenter()
     prompts = segment.ids([f"Q: {pair.question}\nA:\n" for pair in duals])
     marks = keysteps.mark(duals, segment)
     return [
         {
-            "prompt": [i % VOCABULARY for i in prompt],
-            "correct": [i % VOCABULARY for i in row.correct_ids],
+            "prompt": small(prompt),
+            "correct": small(row.correct_ids),
             "correct_key": row.correct_key,
-            "wrong": [i % VOCABULARY for i in row.wrong_ids],
+            "wrong": small(row.wrong_ids),
             "wrong_key": row.wrong_key,
         }
         for prompt, row in zip(prompts, marks.itertuples(), strict=True)

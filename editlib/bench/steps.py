@@ -139,11 +139,12 @@ def dpo_trainer(model: PeftModel, rows: list[dict], scratch: str) -> DPOTrainer:
 
 
 def _numbers() -> PreTrainedTokenizerFast:
-    """A tokenizer whose text " 5 17" is the ids 5 and 17."""
-    words = {str(i): i for i in range(pairs.VOCABULARY)}
-    tokenizer = Tokenizer(models.WordLevel(words, unk_token="0"))
+    """A tokenizer that reads "5 17" as the ids 5 and 17."""
+    special = {"<pad>": 0, "<end>": 1}
+    words = {str(i): i for i in range(pairs.RESERVED, pairs.VOCABULARY)}
+    tokenizer = Tokenizer(models.WordLevel(special | words, unk_token="<pad>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="0", eos_token="1")
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<end>")
 
 
 # --- memory ----------------------------------------------------------------------------------
