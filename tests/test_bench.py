@@ -1,10 +1,11 @@
 """The benchmark compares like with like, and says what it measured."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from editlib import bench
-from editlib.bench import Baseline, Benchmark, extraction, pairs, scale, steps, writing
+from editlib.bench import Baseline, Benchmark, extraction, gpu, pairs, scale, steps, writing
 
 
 def test_ways_run_in_turn_on_the_same_input_after_one_run_unmeasured():
@@ -51,7 +52,7 @@ def rows():
 def test_every_way_of_a_step_has_the_same_loss(rows):
     model, losses = steps.student().eval(), {}
     for way in steps.WAYS:
-        losses[way] = steps.step(model, rows, steps.KRSL, way)
+        losses[way] = steps.step(model, steps.batch_of(rows, steps.KRSL, way), steps.KRSL)
     assert np.allclose(list(losses.values()), losses["padded"], rtol=1e-5)
     assert losses["padded"] != 0
 
@@ -70,3 +71,14 @@ def test_trl_sees_the_ids_of_the_krsl_step(rows, tmp_path):
 def test_scale_counts_pairs_and_measures_in_fresh_processes():
     (row,) = scale.extraction([120])
     assert row["pairs"] == 120 and row["seconds"] > 0 and row["mb"] >= 0
+
+
+def test_the_benchmark_for_gpus_runs_on_a_tiny_student_without_one(tmp_path, monkeypatch):
+    arguments = ["bench", "--shape", "tiny", "--batch", "2", "--results", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", arguments)
+    monkeypatch.setattr(pairs, "published", lambda: [])
+    monkeypatch.setattr(pairs, "of_puzzles", lambda _, make=pairs.of_puzzles: make(1))
+    gpu.main()
+    table = pd.read_csv(tmp_path / "steps.csv")
+    assert list(table["way"]) == list(steps.WAYS) * 2
+    assert (table["seconds"] > 0).all() and (table["share_of_peak"] < 1).all()

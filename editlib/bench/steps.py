@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Sequence
 
 import torch
+from accelerate.utils import send_to_device
 from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -37,17 +38,25 @@ def student() -> PeftModel:
     return model
 
 
-def step(
-    model: PeftModel, rows: Sequence[dict], settings: profiles.Optimization, way: str
-) -> float:
-    """Forward and backward of one batch, in one of WAYS; returns the loss."""
+def batch_of(rows: Sequence[dict], settings: profiles.Optimization, way: str) -> dict:
+    """A batch of the objective of these settings, in one of WAYS."""
     objective = training.objective(settings)
     if way == "kit":
-        batch = objective.collate_and_pack(rows)
-    else:
-        batch = objective.collate(rows)
-        if way == "padded to 1,024":
-            batch = {name: _widened(tensor) for name, tensor in batch.items()}
+        return objective.collate_and_pack(rows)
+    batch = objective.collate(rows)
+    wide = way == "padded to 1,024"
+    return {name: _widened(tensor) for name, tensor in batch.items()} if wide else batch
+
+
+def computed(batch: dict) -> int:
+    """Tokens that go through the student, padding included."""
+    return batch.get("ragged", batch)["input_ids"].numel()
+
+
+def step(model: PeftModel, batch: dict, settings: profiles.Optimization) -> float:
+    """Forward and backward of one batch; returns the loss."""
+    objective = training.objective(settings)
+    batch = send_to_device(batch, model.device)
     logp = training.log_probabilities(model, batch, objective.mask)
     loss = objective.loss(logp, batch, batch["items"]).loss
     loss.backward()
@@ -64,21 +73,27 @@ def benchmarks() -> list[Benchmark]:
     model = student()
     lengths = _batches()
     krsl = [_krsl(model, work, batches) for work, batches in lengths.items()]
-    longest, batches = list(lengths.items())[-1]
+    last, batches = list(lengths.items())[-1]
     krsl[-1].baselines["DPO step of TRL"] = Baseline(_dpo(batches), 4)
-    mixed = [_responses(batch) for batch in batches]
-    padded = {"padded": Baseline(lambda i: step(model, mixed[i], SFT, "padded"), 1.5)}
-    sft = Benchmark("SFT step", longest, lambda i: step(model, mixed[i], SFT, "kit"), padded)
+    sft = Benchmark(
+        "SFT step",
+        last,
+        _job(model, mixed := [responses(batch) for batch in batches], SFT, "kit"),
+        {"padded": Baseline(_job(model, mixed, SFT, "padded"), 1.5)},
+    )
     return [*krsl, sft]
 
 
 def _krsl(model: PeftModel, work: str, batches: list[list[dict]]) -> Benchmark:
-    def job(way: str) -> Job:
-        return lambda i: step(model, batches[i], KRSL, way)
-
     goals = {"padded": 3, "padded to 1,024": 9}
-    baselines = {way: Baseline(job(way), goal) for way, goal in goals.items()}
-    return Benchmark("KRSL step", work, job("kit"), baselines)
+    baselines = {
+        way: Baseline(_job(model, batches, KRSL, way), goal) for way, goal in goals.items()
+    }
+    return Benchmark("KRSL step", work, _job(model, batches, KRSL, "kit"), baselines)
+
+
+def _job(model: PeftModel, batches: list[list[dict]], settings, way: str) -> Job:
+    return lambda i: step(model, batch_of(batches[i], settings, way), settings)
 
 
 def _batches() -> dict[str, list[list[dict]]]:
@@ -88,12 +103,17 @@ def _batches() -> dict[str, list[list[dict]]]:
 
 
 def _cut(rows: list[dict]) -> list[list[dict]]:
-    longest = (len(row["prompt"]) + max(len(row["correct"]), len(row["wrong"])) for row in rows)
-    fitting = [row for row, n in zip(rows, longest, strict=True) if n <= PUBLISHED_LENGTH // 2]
+    fitting = [row for row in rows if longest(row) <= PUBLISHED_LENGTH // 2]
     return [fitting[i::REPEATS][:BATCH] for i in range(REPEATS)]
 
 
-def _responses(batch: list[dict]) -> list[dict]:
+def longest(row: dict) -> int:
+    """Tokens of the prompt and the longer side of a pair."""
+    return len(row["prompt"]) + max(len(row["correct"]), len(row["wrong"]))
+
+
+def responses(batch: list[dict]) -> list[dict]:
+    """Both sides of some pairs as rows of SFT."""
     return [
         {"prompt": row["prompt"], "response": row[side]}
         for side in ("correct", "wrong")
@@ -172,5 +192,5 @@ def grown(work: str, way: str) -> float:
     batch = max(_batches()[work], key=lambda rows: sum(len(r["correct"]) for r in rows))
     model = student()
     before = peak_mb()
-    step(model, batch, KRSL, way)
+    step(model, batch_of(batch, KRSL, way), KRSL)
     return peak_mb() - before
