@@ -8,6 +8,7 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -25,6 +26,10 @@ SHARE = 0.5  # of the usual price
 
 class BatchWaiting(KitError):
     """What is missing was written before, and may be answered by now."""
+
+
+class BatchOverBudget(KitError):
+    """What is left of the budget may not pay for one more request."""
 
 
 class BatchWritten(KitError):
@@ -46,18 +51,43 @@ class BatchWriter:
     ) -> None:
         """Write settings.batch_file and raise BatchWritten, since nothing is completed yet.
 
-        Raises BatchWaiting where an earlier file holds some and settings.batch_again is not set.
+        Only as many requests are written as cannot cost more than is left of settings.budget;
+        raises BatchOverBudget where that is none, and BatchWaiting where an earlier file holds some
+        and settings.batch_again is not set.
         """
         path = self.settings.batch_file
         refuse_waiting(self.settings, requests, store, desc)
-        store.note_sent(self.name, requests)
-        rows = (json.dumps(self._row(key, request)) + "\n" for key, request in requests.items())
+        chosen = self._affordable(requests, store.totals(self.name).paid)
+        store.note_sent(self.name, chosen)
+        rows = (json.dumps(self._row(key, request)) + "\n" for key, request in chosen.items())
         atomic_write(path, lambda temporary: temporary.write_text("".join(rows), encoding="utf-8"))
+        left = len(requests) - len(chosen)
+        later = f"; {left:,} are left for later, as teacher.budget may not reach" if left else ""
         raise BatchWritten(
-            f"{path} holds {len(requests):,} requests ({desc}; {known:,} more are answered). Send "
-            "it to the batch service, fetch its results and errors, and read them with "
+            f"{path} holds {len(chosen):,} requests ({desc}; {known:,} more are answered{later}). "
+            "Send it to the batch service, fetch its results and errors, and read them with "
             "python -m editlib.completions batch-read"
         )
+
+    def _affordable(self, requests: Mapping[str, Request], paid: float) -> dict[str, Request]:
+        """The first requests, as many as cannot cost more than is left of the budget."""
+        if self.settings.budget is None:
+            return dict(requests)
+        costs = (SHARE * chat.highest_cost(self.settings, each) for each in requests.values())
+        spent = accumulate(costs, initial=paid)
+        next(spent)
+        chosen = {
+            key: request
+            for (key, request), total in zip(requests.items(), spent, strict=True)
+            if total <= self.settings.budget
+        }
+        if not chosen:
+            raise BatchOverBudget(
+                f"teacher.budget is {self.settings.budget:g} USD, {paid:.4f} are spent and no "
+                "further request is sure to cost less than what is left. Nothing was written; "
+                "raise teacher.budget to go on"
+            )
+        return chosen
 
     def _row(self, key: str, request: Request) -> dict:
         body = chat.body(self.name, self.settings, request)

@@ -91,6 +91,12 @@ def cost(prices: Prices, prompt_tokens: float, completion_tokens: float) -> floa
     return (prices.prompt * prompt_tokens + prices.completion * completion_tokens) / 1e6
 
 
+def highest_cost(settings: EndpointTeacherSettings, request: Request) -> float:
+    """What a request may cost at most, USD: a prompt has no more tokens than bytes. 0 unpriced."""
+    longest = len(request.prompt.encode())
+    return cost(settings.prices, longest, request.max_tokens) if settings.prices else 0.0
+
+
 def tokens(text: str) -> float:
     """About how many there are."""
     return len(text) / CHARACTERS

@@ -119,7 +119,7 @@ class _Run:
 
     async def _work(self, client: openai.AsyncOpenAI, todo: Iterator[Request]) -> None:
         for request in todo:
-            most = self._most(request)
+            most = chat.highest_cost(self.settings, request)
             if not await self._may_spend(most):
                 return
             try:
@@ -165,11 +165,6 @@ class _Run:
             self.stopped = self.stopped or TeacherStopped(self._complaint())
 
     # --- money
-
-    def _most(self, request: Request) -> float:
-        """USD; a prompt has no more tokens than bytes."""
-        prices, longest = self.settings.prices, len(request.prompt.encode())
-        return chat.cost(prices, longest, request.max_tokens) if prices else 0.0
 
     async def _may_spend(self, most: float) -> bool:
         """Reserve what a request may cost, waiting for others to land; False: stop here."""

@@ -44,11 +44,13 @@ class LocalTeacher:
     def name(self) -> str:
         """A model id with its commit; of a folder its last name and a digest of what lies in it."""
         folder = Path(self.source)
-        return _digested(folder) if folder.is_dir() else f"{self.source}@{self._commit}"
+        if folder.is_dir():
+            return _digested(folder)
+        return f"{self.source}@{self._commit}" if self._commit else self.source
 
     @cached_property
     def _commit(self) -> str | None:
-        """What a revision (a branch, say) of a model id means today; None for a folder."""
+        """What a revision (a branch, say) of a model id means today; None where nothing tells."""
         with self._needing_a_model():
             config = AutoConfig.from_pretrained(
                 self.source, revision=self.settings.revision or "main", trust_remote_code=False

@@ -1,11 +1,18 @@
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
-from editlib import pipeline, profiles
-from editlib.batch_files import BatchWaiting, BatchWriter, BatchWritten, read_results
+from editlib import chat, pipeline, profiles
+from editlib.batch_files import (
+    BatchOverBudget,
+    BatchWaiting,
+    BatchWriter,
+    BatchWritten,
+    read_results,
+)
 from editlib.completions import CompletionStore, Request, completion_key
 from editlib.completions.__main__ import main
 from editlib.records import CoT, read_table
@@ -15,6 +22,7 @@ from tests.loopback import completion, serving
 from tests.test_endpoint import PRICES, PROFILE, teacher
 
 ANSWER = "So the answer is 3."
+NOWHERE = SimpleNamespace(url="http://127.0.0.1:9/v1")
 
 
 @pytest.fixture
@@ -75,6 +83,24 @@ def test_a_batch_answers_what_would_have_been_asked_at_half_the_price(store, tmp
         assert got[1].cost == 0.01 and got[1].text == ANSWER
         sent = [{**row["body"]} for row in rows]
         assert server.bodies[1] == sent[2] and len(server.bodies) == 2
+
+
+def test_a_batch_holds_no_more_than_its_budget_is_sure_to_pay(store, tmp_path):
+    asked = [Request(f"question {n}", seed=7, max_tokens=100) for n in range(4)]
+    each = 0.5 * chat.highest_cost(teacher(NOWHERE, prices=PRICES).settings, asked[0])
+    path = tmp_path / "batch.jsonl"
+
+    def writer(budget):
+        settings = teacher(NOWHERE, prices=PRICES, budget=budget).settings
+        return BatchWriter(settings.model_copy(update={"batch_file": path}))
+
+    with pytest.raises(BatchOverBudget, match="Nothing was written"):
+        ask(writer(0.9 * each), asked, store, "CEP")
+    assert not path.exists()
+    with pytest.raises(BatchWritten, match=r"holds 2 requests .* 2 are left for later"):
+        ask(writer(2.5 * each), asked, store, "CEP")
+    keys = [completion_key("m", request) for request in asked[:2]]
+    assert [row["custom_id"] for row in written(path)] == keys
 
 
 def _writer(server, path):
