@@ -114,6 +114,31 @@ def agreement(table: pd.DataFrame) -> Figure:
     return fig
 
 
+KIND_NAMES = {"logical": "#0072b2", "knowledge": "#e69f00", "calculation": "#882255"}
+KIND_MARKS = dict(zip(KIND_NAMES, "os^", strict=True))
+
+
+def locators(table: pd.DataFrame) -> Figure:
+    """Precision and recall of every locator, a mark a kind of mistake.
+
+    table: locator, group (one of KIND_NAMES), precision, recall (0 to 1).
+    """
+    names = list(dict.fromkeys(table["locator"]))
+    fig, axes = plt.subplots(
+        1, 2, figsize=(WIDTH, 0.9 + 0.3 * len(names)), sharey=True, layout="constrained"
+    )
+    for ax, measure in zip(axes, ("precision", "recall"), strict=True):
+        for kind, colour in KIND_NAMES.items():
+            part = table[table["group"] == kind]
+            look = {"color": colour, "marker": KIND_MARKS[kind], "alpha": 0.85}
+            ax.plot(100 * part[measure], part["locator"], linestyle="", label=kind, **look)
+        ax.set(xlabel=f"{measure} (%)", xlim=(-3, 103))
+        ax.grid(axis="x", color="0.9")
+    axes[0].invert_yaxis()
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper right", ncols=3, frameon=False)
+    return fig
+
+
 def _horizontal(n: int, height: float = 0.28) -> tuple[Figure, Axes]:
     """A figure of horizontal rows."""
     fig, ax = plt.subplots(figsize=(WIDTH, 0.9 + height * n), layout="constrained")

@@ -5,7 +5,7 @@ answer is or where a mistake was made.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
@@ -156,6 +156,7 @@ _RULES: dict[str, Callable] = {"library": _library, "authors": _authors}
 class Segments:
     """A response in units: ids to align, and the characters text[start:end] of each unit."""
 
+    text: str
     ids: list[int]
     spans: list[tuple[int, int]]
 
@@ -179,7 +180,8 @@ class TokenSegmenter:
     def __call__(self, text: str) -> Segments:
         encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         end = (len(text), len(text))
-        return Segments(self._closed(encoded["input_ids"]), [*encoded["offset_mapping"], end])
+        ids = self._closed(encoded["input_ids"])
+        return Segments(text, ids, [*encoded["offset_mapping"], end])
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         if not len(texts):
@@ -199,14 +201,16 @@ class WordSegmenter:
 
     def __call__(self, text: str) -> Segments:
         found = list(re.finditer(r"\w+|[^\w\s]", text))
-        return Segments([_word_id(match[0]) for match in found], [match.span() for match in found])
+        ids = [unit_id(match[0]) for match in found]
+        return Segments(text, ids, [match.span() for match in found])
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         return [self(text).ids for text in texts]
 
 
 @cache
-def _word_id(word: str) -> int:
+def unit_id(word: str) -> int:
+    """A number for a unit of text, the same in every run."""
     return int.from_bytes(blake2b(word.encode(), digest_size=7).digest(), "big")
 
 
@@ -284,72 +288,3 @@ def compare_marks(marks: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
         rows.append((side, len(marks), changed, *counted))
     columns = ["side", "pairs", "changed", "units", "key", "key_other", "common"]
     return pd.DataFrame(rows, columns=columns)
-
-
-# --- key steps against known mistakes --------------------------------------------------------
-
-Locator = Callable[[Sequence[int], Sequence[int]], np.ndarray]  # (tokens, twin) -> bool (T,)
-
-
-def random_mask(key: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """As many marks at random places: the level of chance for a locator that made key."""
-    return rng.permutation(key)
-
-
-def agreement(
-    duals: Sequence[DualCoT], truths: Mapping[str, dict], segment: Segmenter, locate: Locator
-) -> pd.DataFrame:
-    """How the marks on each wrong CoT meet the mistakes that are known in it, counted in units.
-
-    truths: completion key -> mistakes (dicts of kind, start, end) and consequences (start, end);
-    pairs whose wrong completion has no mistake there are left out.
-    Returns one row a pair: id, task, subset, kind (those of its mistakes, joined by "+"), units,
-    key (marked units), mistake (units of mistakes), found (mistake and marked), hit (marked and of
-    a mistake or of what follows from one).
-    """
-    known = [(pair, truths.get(pair.wrong_completion, {})) for pair in duals]
-    return pd.DataFrame(
-        [_meet(pair, truth, segment, locate) for pair, truth in known if truth.get("mistakes")],
-        columns=["id", "task", "subset", "kind", "units", "key", "mistake", "found", "hit"],
-    )
-
-
-def _meet(pair: DualCoT, truth: dict, segment: Segmenter, locate: Locator) -> dict:
-    wrong, correct = segment(pair.wrong), segment(pair.correct)
-    key = locate(wrong.ids, correct.ids)
-    mistake = overlaps(wrong.spans, [(m["start"], m["end"]) for m in truth["mistakes"]])
-    follows = overlaps(wrong.spans, [(c["start"], c["end"]) for c in truth["consequences"]])
-    return {
-        "id": pair.id,
-        "task": pair.task,
-        "subset": pair.subset,
-        "kind": "+".join(sorted({m["kind"] for m in truth["mistakes"]})),
-        "units": len(key),
-        "key": int(key.sum()),
-        "mistake": int(mistake.sum()),
-        "found": int((key & mistake).sum()),
-        "hit": int((key & (mistake | follows)).sum()),
-    }
-
-
-def scores(counts: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
-    """Precision, recall and F1 of key units for each group of rows of agreement().
-
-    recall = found / mistake: which share of the mistakes bears a mark. precision = hit / key:
-    which share of the marks lies on a mistake or on what follows from it. All three pool the units
-    of a group; nan where there is nothing to divide by. reached: share of pairs with a mark on any
-    unit of a mistake. Returns by, pairs, precision, recall, f1, reached.
-    """
-    groups = counts.groupby(list(by), sort=False) if by else counts.groupby(lambda _: 0)
-    sums = groups[["key", "mistake", "found", "hit"]].sum()
-    precision, recall = sums["hit"] / sums["key"], sums["found"] / sums["mistake"]
-    table = pd.DataFrame(
-        {
-            "pairs": groups.size(),
-            "precision": precision,
-            "recall": recall,
-            "f1": 2 * precision * recall / (precision + recall),
-            "reached": (counts["found"] > 0).groupby(groups.ngroup()).mean().to_numpy(),
-        }
-    )
-    return table.reset_index(drop=not by)

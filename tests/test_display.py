@@ -105,13 +105,13 @@ def test_a_known_mistake_is_underlined_inside_its_mark():
 
 def test_a_span_without_characters_marks_nothing():
     """End-of-text is a token and no character."""
-    segments = Segments([1, 0], [(0, 2), (2, 2)])
+    segments = Segments("ab", [1, 0], [(0, 2), (2, 2)])
     assert display.marked("ab", segments, ["equal", "delete"]) == "ab"
 
 
 def test_a_mark_leaves_out_the_space_before_a_token_but_shows_one_that_is_alone():
     text = "is 5  now"
-    segments = Segments([0, 1, 2, 3], [(0, 2), (2, 4), (4, 5), (5, 9)])
+    segments = Segments("", [0, 1, 2, 3], [(0, 2), (2, 4), (4, 5), (5, 9)])
     labels = ["equal", "delete", "equal", "equal"]
     assert key_texts(display.marked(text, segments, labels), "del") == ["5"]
     labels = ["equal", "equal", "delete", "equal"]

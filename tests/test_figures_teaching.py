@@ -34,6 +34,14 @@ FUNNEL = pd.DataFrame(
 SHARES = pd.DataFrame(
     {"task": list("aabb"), "subset": ["D+dual", "D-dual"] * 2, "share": [0.1, 0.2, 0.3, 0.5]}
 )
+LOCATED = pd.DataFrame(
+    [
+        ("edit distance", "logical", 0.5, 0.8),
+        ("all tokens", "logical", 0.2, 1.0),
+        ("edit distance", "calculation", 0.6, 0.9),
+    ],
+    columns=["locator", "group", "precision", "recall"],
+)
 AGREEMENT = pd.DataFrame(
     [
         (g, m, loc, 0.5)
@@ -82,11 +90,23 @@ def test_a_subset_without_pairs_is_not_drawn():
         lambda: figures.funnel(FUNNEL),
         lambda: figures.share_by_task(SHARES, "share (%)"),
         lambda: figures.agreement(AGREEMENT),
+        lambda: figures.locators(LOCATED),
     ],
 )
 def test_a_figure_repeats_byte_for_byte(draw):
     first = png(draw())
     assert png(draw()) == first
+
+
+def test_each_locator_has_a_mark_for_every_kind_of_mistake():
+    left, right = figures.locators(LOCATED).axes
+    assert {line.get_label(): list(line.get_xdata()) for line in left.lines} == {
+        "logical": [50, 20],
+        "knowledge": [],
+        "calculation": [60],
+    }
+    assert [tick.get_text() for tick in left.get_yticklabels()] == ["edit distance", "all tokens"]
+    assert list(right.lines[0].get_xdata()) == [80, 100]
 
 
 def test_precision_and_recall_stand_side_by_side():
