@@ -6,6 +6,7 @@ import pytest
 
 from editlib import bench
 from editlib.bench import Baseline, Benchmark, extraction, gpu, pairs, scale, steps, writing
+from editlib.bench.__main__ import write
 
 
 def test_ways_run_in_turn_on_the_same_input_after_one_run_unmeasured():
@@ -82,3 +83,17 @@ def test_the_benchmark_for_gpus_runs_on_a_tiny_student_without_one(tmp_path, mon
     table = pd.read_csv(tmp_path / "steps.csv")
     assert list(table["way"]) == list(steps.WAYS) * 2
     assert (table["seconds"] > 0).all() and (table["share_of_peak"] < 1).all()
+
+
+def test_the_page_shows_what_the_tables_hold(tmp_path):
+    tables = {
+        "times": pd.DataFrame({"seconds": [1.0]}),
+        "ratios": pd.DataFrame({"benchmark": ["sum"], "ratio": [1234.5]}),
+        "memory": pd.DataFrame({"way": ["kit"], "mb": [3.0]}),
+        "scale": pd.DataFrame({"pairs": [1000], "seconds": [0.25]}),
+    }
+    write(tmp_path, tables)
+    page = (tmp_path / "README.md").read_text()
+    for row in ("| sum | 1.23e+03 |", "| kit | 3 |", "| 1000 | 0.25 |", '"cores"'):
+        assert row in page
+    assert pd.read_csv(tmp_path / "ratios.csv")["ratio"].item() == 1234.5

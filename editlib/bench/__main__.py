@@ -13,6 +13,11 @@ from editlib.records import atomic_write
 from editlib.workspace import KIT
 
 RESULTS = KIT.parent / "results" / "bench"
+SAYS = {
+    "ratios": "How many times faster than each baseline: medians of 5 turns, lowest and highest",
+    "memory": "Peak memory of one KRSL step over that of the loaded student",
+    "scale": "Key steps from a table of pairs to a table of marks; memory over that at the start",
+}
 
 
 def main() -> None:
@@ -24,17 +29,33 @@ def main() -> None:
     options = parser.parse_args()
     groups = [*extraction.benchmarks(), *steps.benchmarks(), *writing.benchmarks()]
     times = run_in_turn(groups)
-    gains = ratios(groups, times)
-    memory = pd.DataFrame(steps.memory())
-    growth = pd.DataFrame(scale.extraction(options.pairs))
-    tables = {"times": times, "ratios": gains, "memory": memory, "scale": growth}
+    tables = {
+        "times": times,
+        "ratios": ratios(groups, times),
+        "memory": pd.DataFrame(steps.memory()),
+        "scale": pd.DataFrame(scale.extraction(options.pairs)),
+    }
+    write(options.results, tables)
+    print((options.results / "README.md").read_text(encoding="utf-8"))
+
+
+def write(folder: Path, tables: dict[str, pd.DataFrame]) -> None:
+    """The tables as CSV, the machine as JSON, and a page that shows both."""
     for name, table in tables.items():
-        atomic_write(options.results / f"{name}.csv", lambda f, t=table: t.to_csv(f, index=False))
+        atomic_write(folder / f"{name}.csv", lambda file, t=table: t.to_csv(file, index=False))
     machine = {"commit": commit(), "hardware": hardware(), "threads": torch.get_num_threads()}
     text = json.dumps(machine, indent=1) + "\n"
-    atomic_write(options.results / "machine.json", lambda file: file.write_text(text))
-    for table in (gains, memory, growth):
-        print(table.to_string(index=False, float_format="{:.3g}".format), end="\n\n")
+    atomic_write(folder / "machine.json", lambda file: file.write_text(text, encoding="utf-8"))
+    page = [f"# Speed\n\nAs `make bench` wrote it on this machine:\n\n```\n{text}```"]
+    page += [f"{said}:\n\n{_markdown(tables[name])}" for name, said in SAYS.items()]
+    whole = "\n\n".join(page) + "\n"
+    atomic_write(folder / "README.md", lambda file: file.write_text(whole, encoding="utf-8"))
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    cells = table.map(lambda value: f"{value:,.3g}" if isinstance(value, float) else f"{value}")
+    rows = [list(table.columns), ["---"] * len(table.columns), *cells.values.tolist()]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 if __name__ == "__main__":
