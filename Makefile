@@ -36,8 +36,8 @@ reproduce: $(BUILT) ## run the notebooks (mini: 16 min on 2 cores, no GPU, no ke
 search: $(BUILT) ## choose learning rates on validation questions, equally for all methods (15 min)
 	@$(RUN) -m editlib.reproduce --profile mini --results results/search --only 01 02 03 04 \
 		--set "training.seeds=[100] benchmark.questions.validation=40" \
-		--set "training.sft.lr=4.0e-3 training.sft.also_try=[2.0e-3, 8.0e-3]" \
-		--set "training.krsl.lr=1.0e-4 training.krsl.also_try=[3.0e-5, 3.0e-4]"
+		--set "training.sft.lr=2.0e-3 training.sft.also_try=[1.0e-3, 4.0e-3]" \
+		--set "training.krsl.lr=3.0e-5 training.krsl.also_try=[1.0e-5, 1.0e-4]"
 
 lab: $(BUILT) ## open the notebooks in JupyterLab (seconds)
 	@$(RUN) -m editlib.lab $(WHERE) -- $(LAB)
