@@ -10,7 +10,8 @@ import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
 from editlib.errors import KitError, unknown
-from editlib.keysteps import Segmenter, Segments, overlaps, scores
+from editlib.keysteps import Segmenter, Segments, overlaps
+from editlib.locators import scores
 from editlib.records import DualCoT
 
 NAMES = {"logical": "LE", "knowledge": "KE", "calculation": "MCE"}  # as Table 6 calls them
