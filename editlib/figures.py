@@ -199,7 +199,7 @@ def validation_accuracy(epochs: pd.DataFrame) -> Figure:
         ring = {"facecolors": "none", "edgecolors": "black", "zorder": 3, "clip_on": False}
         ax.scatter(kept["epoch"], 100 * kept["accuracy"], 70, **ring)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.set_ylim(0, None)
+    ax.set_ylim(0, None)  # shared: set before all panels are drawn, it would cut the later ones
     figure.supxlabel("epoch", fontsize=10)
     figure.supylabel("accuracy (%)", fontsize=10)
     return figure
@@ -247,7 +247,8 @@ def accuracy_by_method(
             ax.plot(seeds, [row] * len(seeds), ".", color="black", alpha=0.6, zorder=3)
         ax.axvline(100 * guessing[split], color="black", linestyle="--", linewidth=1)
         _name_rows(ax, methods)
-        ax.set(xlabel="accuracy (%)", xlim=(0, None))
+        ax.set(xlabel="accuracy (%)")
+    ax.set_xlim(0, None)
     _legend(figure, {"guessing": {"color": "black", "linestyle": "--"}})
     return figure
 
@@ -316,7 +317,8 @@ def mistake_shares(table: pd.DataFrame) -> Figure:
             style = {"color": colour, "marker": marker, "markersize": 5}
             _interval(ax, row, "share", kinds.index(row["kinds"]) - above, **style)
         _name_rows(ax, kinds)
-        ax.set(xlabel="share of pairs (%)", xlim=(0, None))
+        ax.set(xlabel="share of pairs (%)")
+    ax.set_xlim(0, None)
     _legend(figure, {name: {"color": c, "marker": m} for name, (c, m, _) in MARKS.items()})
     return figure
 

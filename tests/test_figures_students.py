@@ -107,6 +107,19 @@ def test_a_figure_is_shown_where_it_is_returned_and_not_again_by_pyplot(name):
     assert not matplotlib.pyplot.get_fignums()
 
 
+@pytest.mark.parametrize("name", ["validation_accuracy", "accuracy_by_method", "mistake_shares"])
+def test_no_panel_cuts_off_what_is_drawn_in_it(name):
+    """The numbers grow from panel to panel, and the panels share an axis."""
+    for ax in DRAWN[name]().axes:
+        drawn = [line for line in ax.lines if line.get_transform() == ax.transData]
+        assert drawn
+        for line in drawn:
+            for values, (low, high) in zip(
+                line.get_data(), (ax.get_xlim(), sorted(ax.get_ylim())), strict=True
+            ):
+                assert low <= np.nanmin(values) and np.nanmax(values) <= high
+
+
 def test_every_method_has_a_colour_of_its_own():
     assert set(METHODS) < set(figures.STUDENTS)
     assert len(set(figures.STUDENTS.values())) == len(figures.STUDENTS)
