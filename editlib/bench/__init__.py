@@ -5,6 +5,7 @@ they do, but a ratio of neighbours holds. Baselines are definitions written to b
 library's way; that the results are equal is checked here once and tested in tests/.
 """
 
+import json
 import resource
 import statistics
 import sys
@@ -13,9 +14,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
+from pathlib import Path
 
 import pandas as pd
 from tqdm.auto import tqdm
+
+from editlib.manifest import commit, hardware
+from editlib.records import atomic_write
 
 REPEATS = 5
 Job = Callable[[int], object]  # (repeat) -> anything; each repeat may take other input
@@ -96,3 +101,10 @@ def peak_mb() -> float:
     """The most memory that this process has held so far, MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def write_machine(folder: Path, **more) -> str:
+    """Say in machine.json what the numbers beside it were measured on; returns its text."""
+    text = json.dumps({"commit": commit(), "hardware": hardware(), **more}, indent=1) + "\n"
+    atomic_write(folder / "machine.json", lambda file: file.write_text(text, encoding="utf-8"))
+    return text
