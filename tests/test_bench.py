@@ -9,7 +9,7 @@ from editlib.bench import Baseline, Benchmark, extraction, gpu, pairs, scale, st
 from editlib.bench.__main__ import write
 
 
-def test_ways_run_in_turn_on_the_same_input_after_one_run_unmeasured():
+def test_ways_run_in_turn_on_the_same_input_after_one_run_of_the_kit():
     calls = []
     benchmark = Benchmark(
         "sum",
@@ -18,7 +18,7 @@ def test_ways_run_in_turn_on_the_same_input_after_one_run_unmeasured():
         {"plain": Baseline(lambda i: calls.append(("plain", i)), 2)},
     )
     times = bench.run_in_turn([benchmark], repeats=2)
-    turns = [("plain", 0), ("kit", 0), ("plain", 0), ("kit", 0), ("plain", 1), ("kit", 1)]
+    turns = [("kit", 0), ("plain", 0), ("kit", 0), ("plain", 1), ("kit", 1)]
     assert calls == turns
     assert list(times["way"]) == ["plain", "kit"] * 2 and list(times["repeat"]) == [0, 0, 1, 1]
 

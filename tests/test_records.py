@@ -27,7 +27,9 @@ def test_a_table_read_in_batches_is_the_table(tmp_path, size):
     write_table(path, QUESTIONS, Question)
     batches = list(read_batches(path, Question, size))
     assert [len(b) for b in batches][:-1] == [size] * (len(batches) - 1)
-    assert sum(batches, []) == read_table(path, Question) == QUESTIONS
+    assert (
+        [record for batch in batches for record in batch] == read_table(path, Question) == QUESTIONS
+    )
 
 
 def test_frames_become_one_table(tmp_path):
