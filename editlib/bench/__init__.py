@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -60,15 +61,16 @@ def run_in_turn(benchmarks: Sequence[Benchmark], repeats: int = REPEATS) -> pd.D
             benchmark.kit(0)
             for repeat in range(repeats):
                 for way, job in benchmark.jobs.items():
-                    seconds = _seconds(job, repeat)
+                    seconds = seconds_of(partial(job, repeat))
                     rows.append((benchmark.name, benchmark.work, way, repeat, seconds))
                     bar.update()
     return pd.DataFrame(rows, columns=["benchmark", "work", "way", "repeat", "seconds"])
 
 
-def _seconds(job: Job, repeat: int) -> float:
+def seconds_of(job: Callable[[], object]) -> float:
+    """How long a job takes, once."""
     started = time.perf_counter()
-    job(repeat)
+    job()
     return time.perf_counter() - started
 
 

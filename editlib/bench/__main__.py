@@ -6,7 +6,16 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from editlib.bench import extraction, ratios, run_in_turn, scale, steps, write_machine, writing
+from editlib.bench import (
+    extraction,
+    profile,
+    ratios,
+    run_in_turn,
+    scale,
+    steps,
+    write_machine,
+    writing,
+)
 from editlib.records import atomic_write
 from editlib.workspace import KIT
 
@@ -14,6 +23,7 @@ RESULTS = KIT.parent / "results" / "bench"
 SAYS = {
     "ratios": "How many times faster than each baseline: medians of 5 turns, lowest and highest",
     "memory": "Peak memory of one KRSL step over that of the loaded student",
+    "profile": "Where the time of the profile mini goes, on one thread and under a profiler",
     "scale": "Key steps from a table of pairs to a table of marks; memory over that at the start",
 }
 
@@ -32,6 +42,7 @@ def main() -> None:
         "ratios": ratios(groups, times),
         "memory": pd.DataFrame(steps.memory()),
         "scale": pd.DataFrame(scale.extraction(options.pairs)),
+        "profile": pd.DataFrame(profile.shares()),
     }
     write(options.results, tables)
     print((options.results / "README.md").read_text(encoding="utf-8"))

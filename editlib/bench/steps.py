@@ -97,6 +97,11 @@ def _job(model: PeftModel, batches: list[list[dict]], settings, way: str) -> Job
     return lambda i: step(model, batch_of(batches[i], settings, way), settings)
 
 
+def kit_step(model: PeftModel, rows: Sequence[dict], settings: profiles.Optimization) -> float:
+    """A step in the kit's way, batch making included; returns the loss."""
+    return step(model, batch_of(rows, settings, "kit"), settings)
+
+
 def _batches() -> dict[str, list[list[dict]]]:
     """Batches of pairs of puzzle lengths and, where the data folder is there, of BBH lengths."""
     sources = {"puzzle lengths": pairs.of_puzzles(4), "BBH lengths": pairs.published()}
