@@ -44,7 +44,7 @@ def sft_loss(logp: Tensor, batch: dict[str, Tensor], items: Tensor) -> Terms:
     logp: (B, T), nats. batch["response"]: (B, T) bool. items: response tokens of the whole step.
     """
     loss = -(logp * batch["response"]).sum() / items
-    return Terms(loss, {"nll": loss.item()})
+    return Terms(loss, {"nll": _mean(-logp, batch["response"])})
 
 
 def krsl_loss(

@@ -1,0 +1,78 @@
+"""What each process of tests/test_distributed.py runs: ``torchrun tests/distributed.py HOW FILE``.
+
+Saves the adapter that two updates of fit leave (HOW trained), or the gradients of one step whose
+layers are sharded over the processes (HOW sharded).
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from peft import LoraConfig, get_peft_model
+from torch.distributed.fsdp import fully_shard
+
+from editlib import keysteps, ragged, training
+from editlib.profiles import KRSL
+from tests.conftest import tiny_llama
+
+PAIRS, END = 16, 2
+SETTINGS = KRSL(
+    **{"lr": 1e-3, "also_try": [], "epochs": 1, "batch": PAIRS // 2, "accumulation": 1},
+    **{"lr_decay": 1.0, "alpha": 1.0, "beta": 0.5, "per": "response", "ceiling": 20.0},
+)
+
+
+def pairs():
+    """Made-up pairs of unlike lengths that share their first tokens."""
+    generator = torch.Generator().manual_seed(0)
+
+    def ids(n):
+        return torch.randint(3, 40, (n,), generator=generator).tolist()
+
+    for i in range(PAIRS):
+        shared = ids(5)
+        correct, wrong = [*shared, *ids(4 + i % 5), END], [*shared, *ids(3 + i % 4), END]
+        keys = keysteps.key_mask(correct, wrong), keysteps.key_mask(wrong, correct)
+        sides = {"correct": correct, "wrong": wrong, "correct_key": keys[0], "wrong_key": keys[1]}
+        yield {"prompt": ids(4 + i % 3)} | sides
+
+
+def student():
+    torch.manual_seed(0)
+    return get_peft_model(tiny_llama(48), LoraConfig(r=4, target_modules=["q_proj", "v_proj"]))
+
+
+def trained(processes, scratch):
+    """The adapter after one epoch of training.fit, its batches dealt to the processes."""
+    settings = SETTINGS.model_copy(update={"batch": SETTINGS.batch // processes})
+    model = student()
+    training.fit(model, list(pairs()), settings, seed=0, scratch=scratch)
+    return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+
+
+def sharded(processes, rank):
+    """Gradients of a step on all pairs, each process holding and computing its share."""
+    model, objective = student(), training.objective(SETTINGS)
+    assert ragged.install(model.get_base_model())
+    if processes > 1:
+        for layer in model.get_base_model().model.layers:
+            fully_shard(layer)
+        fully_shard(model)
+    batch = objective.collate_and_pack(list(pairs())[rank::processes])
+    logp = training.log_probabilities(model, batch, objective.mask)
+    loss = objective.loss(logp, batch, torch.tensor(PAIRS)).loss * processes
+    loss.backward()
+    grads = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
+    return {name: g.full_tensor() if processes > 1 else g for name, g in grads.items()}
+
+
+if __name__ == "__main__":
+    how, file = sys.argv[1], Path(sys.argv[2])
+    dist.init_process_group("gloo")
+    processes, rank = dist.get_world_size(), dist.get_rank()
+    result = trained(processes, file.parent) if how == "trained" else sharded(processes, rank)
+    if rank == 0:
+        torch.save(result, file)
+    dist.barrier()
+    dist.destroy_process_group()
