@@ -55,6 +55,16 @@ def collate_duals(rows: Sequence[dict]) -> dict[str, Tensor]:
     return batch | {"key": key, "items": torch.tensor(len(rows))}
 
 
+def collate_preferences(rows: Sequence[dict]) -> dict[str, Tensor]:
+    """The batch of collate_duals, and what the student before training made of it.
+
+    rows: as there, and correct_reference, wrong_reference: log-probability of the whole response.
+    Returns also reference (2B,), nats, correct rows first.
+    """
+    sides = [row[f"{side}_reference"] for side in ("correct", "wrong") for row in rows]
+    return collate_duals(rows) | {"reference": torch.tensor(sides, dtype=torch.float32)}
+
+
 def _pad(sides: Sequence[tuple[Sequence[int], Sequence[int]]]) -> dict[str, Tensor]:
     width = max(len(prompt) + len(response) for prompt, response in sides)
     ids = torch.zeros(len(sides), width, dtype=torch.long)  # the pad id is masked: any id will do

@@ -24,6 +24,9 @@ from editlib import (
     decoding,
     dual,
     evaluation,
+    keysteps,
+    locators,
+    marks,
     objectives,
     pipeline,
     prompts,
@@ -32,16 +35,21 @@ from editlib import (
     students,
     training,
 )
-from editlib.methods import Phase, phases
-from editlib.profiles import Optimization
+from editlib.errors import KitError
+from editlib.methods import EDIT_DISTANCE, HIGHEST_LOSS, KNOWN, Phase, phases
+from editlib.profiles import DPO, Optimization
 from editlib.records import Prediction, Question, read_frame, write_frame, write_table
 from editlib.workspace import MissingInput, Workspace, digest
 
 UNTRAINED = "Base student"
 EVALUATED = ("test", "longer", "families")  # of puzzles
 PROBE = 128  # pairs whose key and routine tokens are followed through training
+RESPONSES = ("D+", "D+merge")  # views of the data without pairs
 TRAINING = (
     batching,
+    keysteps,
+    locators,
+    marks,
     objectives,
     ragged,
     training,
@@ -89,11 +97,7 @@ def cells(methods: Iterable[str], seeds: Iterable[int]) -> list[list[Cell]]:
 def phase_rows(ws: Workspace, data: str) -> tuple[list[dict], int]:
     """Rows of a view of the data as ids, and how many were too long for the student."""
     tokenizer = students.load_tokenizer(ws.profile.student)
-    rows = (
-        _responses(ws, data, tokenizer)
-        if data in ("D+", "D+merge")
-        else _pairs(ws, data, tokenizer)
-    )
+    rows = _responses(ws, data, tokenizer) if data in RESPONSES else _pairs(ws, data, tokenizer)
     kept = [row for row in rows if _fits(row, ws.profile.student.max_length)]
     return kept, len(rows) - len(kept)
 
@@ -119,6 +123,7 @@ def _pairs(ws: Workspace, data: str, tokenizer) -> list[dict]:
     sides = ["correct_ids", "correct_key", "wrong_ids", "wrong_key"]
     return [
         {
+            "id": row["id"],
             "prompt": batching.prompt_ids(tokenizer, texts[row["id"]]),
             "correct": row["correct_ids"].tolist(),
             "correct_key": row["correct_key"],
@@ -126,6 +131,38 @@ def _pairs(ws: Workspace, data: str, tokenizer) -> list[dict]:
             "wrong_key": row["wrong_key"],
         }
         for row in frame[["id", *sides]].to_dict("records")
+    ]
+
+
+def rows_of(ws: Workspace, phase: Phase) -> list[dict]:
+    """What a phase learns from: the rows of its view, key marks as its locator sets them.
+
+    Marks by highest loss are those of edit distance until there is a student (readied).
+    """
+    rows, _ = phase_rows(ws, phase.data)
+    if phase.data in RESPONSES or phase.key in (EDIT_DISTANCE, HIGHEST_LOSS):
+        return rows
+    pairs = {pair.id: pair for pair in pipeline.read_duals(ws)[1]}
+    wrong = [pairs[row["id"]].wrong_completion for row in rows]
+    truths = pipeline.known_mistakes(ws, wrong) if phase.key == KNOWN else {}
+    return marks.marked(rows, pairs, pipeline.segmenter(ws), phase.key, truths)
+
+
+def readied(ws: Workspace, cell: Cell, settings: Optimization, rows: list[dict]) -> list[dict]:
+    """The rows with what the student that a cell starts from makes of them, where it is needed.
+
+    That is the log-probability of both sides for the losses that compare with a reference, and the
+    tokens of highest loss for the locator of that name.
+    """
+    surprise = cell.path[-1].key == HIGHEST_LOSS
+    if not surprise and not isinstance(settings, DPO):
+        return rows
+    logp = training.pair_logp(_student(ws, cell), rows, settings.batch)
+    if surprise:
+        return marks.of_highest_loss(rows, logp)
+    return [
+        row | {f"{side}_reference": float(own[side].sum()) for side in own}
+        for row, own in zip(rows, logp, strict=True)
     ]
 
 
@@ -137,12 +174,16 @@ def _fits(row: dict, max_length: int) -> bool:
 def schedule(ws: Workspace, path: Sequence[Phase]) -> tuple[Optimization, int | None]:
     """Settings and number of updates (None: all epochs) of the last phase of a path."""
     phase = path[-1]
-    settings = getattr(ws.profile.training, phase.objective)
+    settings = getattr(ws.profile.training, phase.objective).model_copy(update=phase.changes)
     if phase.as_long_as is None:
         return settings, None
     before = sum(updates(ws, path[:n]) for n in range(1, len(path)))
     goal = phases(phase.as_long_as)
     left = sum(updates(ws, goal[:n]) for n in range(1, len(goal) + 1)) - before
+    if left < 1:
+        raise KitError(
+            f"{phase_names(path)}: {phase.as_long_as} makes no more updates than the phases before"
+        )
     decay = settings.lr_decay**settings.epochs  # it goes on at the rate where the first phase ended
     rates = {"lr": decay * settings.lr, "also_try": [decay * rate for rate in settings.also_try]}
     return settings.model_copy(update=rates), left
@@ -192,7 +233,7 @@ def train_cell(ws: Workspace, cell: Cell) -> Path:
     """Train one cell, from the adapter of the cell before it; returns the folder of its stage."""
     _settle()
     settings, limit = schedule(ws, cell.path)
-    rows, _ = phase_rows(ws, cell.path[-1].data)
+    rows = rows_of(ws, cell.path[-1])
     params = {
         "cell": cell.name,
         "seed": cell.seed,
@@ -201,7 +242,7 @@ def train_cell(ws: Workspace, cell: Cell) -> Path:
         "checkpoint": ws.profile.training.checkpoint,
         "student": ws.profile.student.model_dump(mode="json"),
         "base": digest(*students.base_files(ws.profile.student)),
-        "rows": digest([{k: list(map(int, v)) for k, v in row.items()} for row in rows]),
+        "rows": digest([{k: _plain(v) for k, v in row.items()} for row in rows]),
         "before": adapter_fingerprint(ws, cell.path[:-1], cell.seed),
         "validation": ws.profile.benchmark.model_dump(mode="json"),
     }
@@ -209,11 +250,16 @@ def train_cell(ws: Workspace, cell: Cell) -> Path:
     return ws.stage(cell.name, make, code=TRAINING, params=params)
 
 
+def _plain(value: str | Sequence[int]) -> str | list[int]:
+    return value if isinstance(value, str) else list(map(int, value))
+
+
 def _train_cell(ws, cell, rows, settings, limit, fingerprint, folder: Path) -> None:
     scratch = ws.artifacts / "checkpoints" / fingerprint
     score = (
         partial(validation_accuracy, ws) if ws.profile.training.checkpoint == "validation" else None
     )
+    rows = readied(ws, cell, settings, rows)
     kept, best, history = None, -1.0, []
     for lr in (settings.lr, *settings.also_try):
         model, trial = _student(ws, cell), settings.model_copy(update={"lr": lr})
@@ -293,6 +339,8 @@ def _history(ws: Workspace, cell: Cell) -> pd.DataFrame:
         "nll",
         "correct_key",
         "wrong_key",
+        "correct_logp",
+        "wrong_logp",
         "learning_rate",
         "eval_accuracy",
     ]

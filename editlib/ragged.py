@@ -131,6 +131,14 @@ def pack_duals(rows: Sequence[dict]) -> dict:
     return packed.inputs()
 
 
+def pack_whole_duals(rows: Sequence[dict]) -> dict:
+    """As pack_duals, but asks for every token of both sides."""
+    sides = ("correct", "wrong")
+    return pack_duals(
+        [r | {f"{s}_key": np.ones(len(r[s]), dtype=bool) for s in sides} for r in rows]
+    )
+
+
 class _Packed:
     """A ragged batch while it is put together."""
 

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from accelerate.utils import send_to_device
 from datasets import Dataset
 from peft import PeftModel
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from editlib import batching, objectives, ragged
-from editlib.profiles import KRSL, Optimization
+from editlib.profiles import DPO, KRSL, Optimization, SimPO
 
 LOG_EVERY = 10  # optimizer steps
 
@@ -36,7 +38,7 @@ class Objective:
 
 
 def objective(settings: Optimization) -> Objective:
-    """KRSL for KRSL settings, else SFT."""
+    """The objective whose settings these are: KRSL, a preference loss, else SFT."""
     if isinstance(settings, KRSL):
         loss = partial(
             objectives.krsl_loss,
@@ -46,6 +48,12 @@ def objective(settings: Optimization) -> Objective:
             ceiling=settings.ceiling,
         )
         return Objective(batching.collate_duals, ragged.pack_duals, "key", loss)
+    if isinstance(settings, DPO):  # DPO-Positive too, which has a penalty
+        loss = partial(objectives.dpo_loss, **settings.model_dump(include={"beta", "penalty"}))
+        return Objective(batching.collate_preferences, ragged.pack_whole_duals, "response", loss)
+    if isinstance(settings, SimPO):
+        loss = partial(objectives.simpo_loss, beta=settings.beta, margin=settings.margin)
+        return Objective(batching.collate_duals, ragged.pack_whole_duals, "response", loss)
     return Objective(
         batching.collate_responses, ragged.pack_responses, "response", objectives.sft_loss
     )
@@ -67,6 +75,30 @@ def log_probabilities(model: torch.nn.Module, batch: dict, mask: str) -> torch.T
     ids = batch["input_ids"]
     logits = model(ids, attention_mask=batch["attention_mask"], use_cache=False).logits
     return objectives.token_logp(logits, ids)
+
+
+@torch.no_grad()
+def pair_logp(model: PeftModel, rows: Sequence[dict], size: int) -> list[dict[str, np.ndarray]]:
+    """Log-probability (nats) of every response token of both sides of each pair, as it stands.
+
+    rows: as batching.collate_duals takes them; size: pairs of one forward pass. Returns one dict
+    a row: correct (T,) and wrong (U,). Without dropout; the model is left in evaluation mode.
+    """
+    goes_ragged = ragged.install(model.get_base_model())
+    model.eval()
+    read = []
+    for start in range(0, len(rows), size):
+        part = rows[start : start + size]
+        batch = batching.collate_duals(part)
+        batch |= {"ragged": ragged.pack_whole_duals(part)} if goes_ragged else {}
+        batch = send_to_device(batch, model.device)
+        logp = log_probabilities(model, batch, "response").float().cpu().numpy()
+        sides = [x[mask] for x, mask in zip(logp, batch["response"].cpu().numpy(), strict=True)]
+        half = len(sides) // 2
+        read += [
+            {"correct": c, "wrong": w} for c, w in zip(sides[:half], sides[half:], strict=True)
+        ]
+    return read
 
 
 class StudentTrainer(Trainer):

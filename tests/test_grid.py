@@ -22,7 +22,7 @@ def ws(tmp_path_factory):
 
 
 def test_methods_that_begin_alike_share_their_first_cell():
-    first, second = grid.cells(METHODS, [0, 1])
+    first, second = grid.cells(profiles.load("mini").training.methods, [0, 1])
     assert [str(cell.path[0]) for cell in first] == ["SFT on D+"] * 2 + ["SFT on D+merge"] * 2
     assert len(second) == 6
     assert len({cell.name for cell in first + second}) == 10

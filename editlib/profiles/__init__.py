@@ -234,12 +234,34 @@ class KRSL(Optimization):
     ceiling: PositiveFloat  # nats; wrong key tokens at or above it are left alone
 
 
+class DPO(Optimization):
+    """batch: pairs."""
+
+    beta: PositiveFloat  # how dear it is to leave the student that it starts from; Table 9: 0.1
+
+
+class DPOP(DPO):
+    """DPO-Positive, which looks after the correct side."""
+
+    penalty: PositiveFloat  # on what the correct side loses; 50 in its paper, where it is lambda
+
+
+class SimPO(Optimization):
+    """batch: pairs."""
+
+    beta: PositiveFloat  # 2 to 10 in its paper
+    margin: float = Field(ge=0)  # gamma; about half of beta in its paper
+
+
 class Training(Settings):
     seeds: Annotated[list[int], Field(min_length=1)]
     methods: Annotated[list[str], Field(min_length=1)]
     checkpoint: Literal["validation", "last"]
     sft: Optimization
     krsl: KRSL
+    dpo: DPO | None = None  # these three: None where no method needs them
+    dpop: DPOP | None = None
+    simpo: SimPO | None = None
 
     @field_validator("methods")
     @classmethod
@@ -249,8 +271,18 @@ class Training(Settings):
         return names
 
     @model_validator(mode="after")
+    def _has_settings(self) -> "Training":
+        for name in self.methods:
+            for section in sorted(methods.objectives(name)):
+                if getattr(self, section) is None:
+                    raise ValueError(f"method {name} needs training.{section}, which is not set")
+        return self
+
+    @model_validator(mode="after")
     def _can_choose(self) -> "Training":
-        if self.checkpoint != "validation" and (self.sft.also_try or self.krsl.also_try):
+        sections = (self.sft, self.krsl, self.dpo, self.dpop, self.simpo)
+        searched = any(section.also_try for section in sections if section is not None)
+        if self.checkpoint != "validation" and searched:
             raise ValueError(f"also_try needs checkpoint validation, found {self.checkpoint}")
         return self
 
