@@ -44,7 +44,6 @@ from editlib.workspace import MissingInput, Workspace, digest
 UNTRAINED = "Base student"
 EVALUATED = ("test", "longer", "families")  # of puzzles
 PROBE = 128  # pairs whose key and routine tokens are followed through training
-RESPONSES = ("D+", "D+merge")  # views of the data without pairs
 TRAINING = (
     batching,
     keysteps,
@@ -97,7 +96,11 @@ def cells(methods: Iterable[str], seeds: Iterable[int]) -> list[list[Cell]]:
 def phase_rows(ws: Workspace, data: str) -> tuple[list[dict], int]:
     """Rows of a view of the data as ids, and how many were too long for the student."""
     tokenizer = students.load_tokenizer(ws.profile.student)
-    rows = _responses(ws, data, tokenizer) if data in RESPONSES else _pairs(ws, data, tokenizer)
+    rows = (
+        _responses(ws, data, tokenizer)
+        if data in ("D+", "D+merge")
+        else _pairs(ws, data, tokenizer)
+    )
     kept = [row for row in rows if _fits(row, ws.profile.student.max_length)]
     return kept, len(rows) - len(kept)
 
@@ -140,7 +143,7 @@ def rows_of(ws: Workspace, phase: Phase) -> list[dict]:
     Marks by highest loss are those of edit distance until there is a student (readied).
     """
     rows, _ = phase_rows(ws, phase.data)
-    if phase.data in RESPONSES or phase.key in (EDIT_DISTANCE, HIGHEST_LOSS):
+    if phase.objective != "krsl" or phase.key in (EDIT_DISTANCE, HIGHEST_LOSS):
         return rows
     pairs = {pair.id: pair for pair in pipeline.read_duals(ws)[1]}
     wrong = [pairs[row["id"]].wrong_completion for row in rows]
@@ -242,7 +245,7 @@ def train_cell(ws: Workspace, cell: Cell) -> Path:
         "checkpoint": ws.profile.training.checkpoint,
         "student": ws.profile.student.model_dump(mode="json"),
         "base": digest(*students.base_files(ws.profile.student)),
-        "rows": digest([{k: _plain(v) for k, v in row.items()} for row in rows]),
+        "rows": digest([_plain(row) for row in rows]),
         "before": adapter_fingerprint(ws, cell.path[:-1], cell.seed),
         "validation": ws.profile.benchmark.model_dump(mode="json"),
     }
@@ -250,8 +253,9 @@ def train_cell(ws: Workspace, cell: Cell) -> Path:
     return ws.stage(cell.name, make, code=TRAINING, params=params)
 
 
-def _plain(value: str | Sequence[int]) -> str | list[int]:
-    return value if isinstance(value, str) else list(map(int, value))
+def _plain(row: dict) -> dict:
+    """A row's id, token ids and marks as what JSON can hold."""
+    return {k: v if isinstance(v, str) else list(map(int, v)) for k, v in row.items()}
 
 
 def _train_cell(ws, cell, rows, settings, limit, fingerprint, folder: Path) -> None:

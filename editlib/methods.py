@@ -121,13 +121,13 @@ def control(method: str) -> str | None:
     path = phases(method)
     start = path[0] if len(path) > 1 else STD
     alike = [(start, replace(start, as_long_as=name)) for name in METHODS if _takes(name, method)]
-    return next((name for name, other in METHODS.items() if other in alike), None)
+    return next((name for name in METHODS if phases(name) in alike), None)
 
 
 def _takes(method: str, other: str) -> bool:
     """Whether two methods take equally many updates: the same phases, but for marks and weights."""
     one, two = (
-        [replace(p, key=EDIT_DISTANCE, alpha=None, beta=None, per=None) for p in METHODS[name]]
+        [replace(p, key=EDIT_DISTANCE, alpha=None, beta=None, per=None) for p in phases(name)]
         for name in (method, other)
     )
     return one == two

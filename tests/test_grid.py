@@ -5,16 +5,27 @@ import os
 import pandas as pd
 import pytest
 
-from editlib import dual, grid, pipeline, profiles
+from editlib import dual, grid, pipeline, profiles, students, training
 from editlib.errors import KitError
-from editlib.methods import METHODS, phases
+from editlib.methods import METHODS, Phase, control, phases
 from editlib.workspace import MissingInput, open_workspace
+
+PREFERENCES = [
+    f"training.{section}={{lr: 1e-3, also_try: [], epochs: 1, batch: 16, accumulation: 1, "
+    f"lr_decay: 1.0, {own}}}"
+    for section, own in {
+        "dpo": "beta: 0.1",
+        "dpop": "beta: 0.1, penalty: 50.0",
+        "simpo": "beta: 2.0, margin: 1.0",
+    }.items()
+]
 
 
 @pytest.fixture(scope="module")
 def ws(tmp_path_factory):
     """The teaching stages of the smoke profile; nothing is trained."""
-    ws = open_workspace("smoke", ["training.seeds=[0]"], tmp_path_factory.mktemp("run"))
+    overrides = ["training.seeds=[0]", *PREFERENCES]
+    ws = open_workspace("smoke", overrides, tmp_path_factory.mktemp("run"))
     pipeline.annotate(ws)
     pipeline.build_duals(ws)
     pipeline.locate(ws)
@@ -22,7 +33,8 @@ def ws(tmp_path_factory):
 
 
 def test_methods_that_begin_alike_share_their_first_cell():
-    first, second = grid.cells(profiles.load("mini").training.methods, [0, 1])
+    named = ["Std-CoT", "Std-CoT continued", "EDIT w/o KRSL", "EDIT w/o RWC", "EDIT"]
+    first, second = grid.cells(named, [0, 1])
     assert [str(cell.path[0]) for cell in first] == ["SFT on D+"] * 2 + ["SFT on D+merge"] * 2
     assert len(second) == 6
     assert len({cell.name for cell in first + second}) == 10
@@ -31,11 +43,13 @@ def test_methods_that_begin_alike_share_their_first_cell():
 def test_each_view_of_the_data_holds_its_rows(ws):
     cots, duals = pipeline.read_duals(ws)
     sizes = {
-        data: len(grid.phase_rows(ws, data)[0]) for data in ("D+", "D+merge", "D+dual", "Ddual")
+        data: len(grid.phase_rows(ws, data)[0])
+        for data in ("D+", "D+merge", "D+dual", "D-dual", "Ddual")
     }
     assert sizes["D+"] == len(dual.with_role(cots, "correct"))
     assert sizes["D+merge"] == sizes["D+"] + len(dual.with_role(cots, "rectified"))
     assert sizes["D+dual"] == sum(d.subset == "D+dual" for d in duals)
+    assert sizes["D-dual"] == sum(d.subset == "D-dual" for d in duals)
     assert sizes["Ddual"] == len(duals) > sizes["D+dual"] > 0
 
 
@@ -65,6 +79,88 @@ def total_updates(ws, method):
 def test_the_control_makes_as_many_updates_as_edit(ws):
     assert total_updates(ws, "Std-CoT continued") == total_updates(ws, "EDIT")
     assert total_updates(ws, "Std-CoT") < total_updates(ws, "EDIT")
+
+
+@pytest.mark.parametrize(
+    "method", {control(name): name for name in METHODS if control(name)}.values()
+)
+def test_a_control_makes_as_many_updates_as_its_method(ws, method):
+    assert total_updates(ws, control(method)) == total_updates(ws, method)
+
+
+def test_a_control_that_would_make_no_update_is_refused(ws):
+    short = Phase("sft", "D+", as_long_as="Std-CoT")
+    with pytest.raises(KitError, match="Std-CoT makes no more updates than the phases before"):
+        grid.schedule(ws, [short, short])
+
+
+@pytest.mark.parametrize(
+    ("method", "changes"),
+    [
+        ("EDIT", {}),
+        ("EDIT, only correct steps", {"beta": 0}),
+        ("EDIT, alpha 0, beta 0.25", {"alpha": 0, "beta": 0.25}),
+        ("EDIT, per key token", {"per": "key"}),
+    ],
+)
+def test_a_variation_differs_from_the_profile_in_what_it_names(ws, method, changes):
+    settings, _ = grid.schedule(ws, phases(method))
+    assert settings == ws.profile.training.krsl.model_copy(update=changes)
+
+
+def test_the_marks_of_a_locator_are_put_on_the_same_rows(ws):
+    own = grid.rows_of(ws, phases("EDIT")[-1])
+    everything = grid.rows_of(ws, phases("EDIT, all tokens")[-1])
+    mistaken = grid.rows_of(ws, phases("EDIT, known mistake")[-1])
+    for row, other, known in zip(own, everything, mistaken, strict=True):
+        assert row["id"] == other["id"] and row["wrong"] == other["wrong"]
+        assert all(other["wrong_key"]) and not all(row["wrong_key"])
+        assert 0 < sum(known["wrong_key"]) < len(known["wrong"])
+
+
+TRAINED = [
+    "EDIT, KRSL on D-dual",
+    "EDIT, only wrong steps",
+    "EDIT, words",
+    "EDIT, random tokens",
+    "EDIT, highest loss",
+    "EDIT, known mistake",
+    "DPO",
+    "DPO-Positive",
+    "SimPO",
+    "EDIT w/o KRSL as long as DPO",
+]
+
+
+def test_one_student_of_each_kind_is_trained_and_its_log_kept(ws):
+    """Each differs from the student that it starts from, and from all others."""
+    first, second = grid.cells(TRAINED, [0])
+    for cell in (*first, *second):
+        grid.train_cell(ws, cell)
+    weights = [grid.adapter_fingerprint(ws, cell.path, 0) for cell in (*first, *second)]
+    assert len(set(weights)) == len(weights) == 1 + len(TRAINED)
+    for method, cell in zip(TRAINED, second, strict=True):
+        assert cell.path == phases(method)
+        logged = grid._history(ws, cell).dropna(axis=1, how="all").columns
+        objective = cell.path[-1].objective
+        parts = {"sft": "nll", "krsl": "wrong_key"}.get(objective, "wrong_logp")
+        assert {"loss", "eval_accuracy", "kept", parts} <= set(logged)
+        assert grid._probes(ws, cell).notna().all(axis=None)
+
+
+def test_the_reference_of_a_preference_is_the_student_of_the_cell_before(ws):
+    cell = grid.Cell(phases("DPO"), 0)
+    grid.train_cell(ws, grid.Cell(cell.path[:1], 0))
+    rows = grid.rows_of(ws, cell.path[-1])[:4]
+    readied = grid.readied(ws, cell, ws.profile.training.dpo, rows)
+    base = students.load_base(ws.profile.student)
+    before = students.load_adapter(base, grid.adapter(ws, cell.path[:1], 0))
+    likely = [own["wrong"].sum() for own in training.pair_logp(before, rows, 4)]
+    reference = [row["wrong_reference"] for row in readied]
+    assert reference == pytest.approx(likely, abs=2e-3)
+    fresh = students.fresh_adapter(students.load_base(ws.profile.student), ws.profile.student, 0)
+    untrained = [own["wrong"].sum() for own in training.pair_logp(fresh, rows, 4)]
+    assert reference != pytest.approx(untrained, abs=2e-3)
 
 
 def test_a_student_that_was_not_trained_is_named(ws):
