@@ -1,11 +1,23 @@
 """The methods compared, each as a few training phases. One table, read from top to bottom."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from editlib.errors import KitError, unknown
 
 Data = Literal["D+", "D+merge", "D+dual", "Ddual"]
+Responses = Literal[  # views made of responses alone, see views.py
+    "D+",
+    "D+merge",
+    "D+merge sampled twice",
+    "both sides of Ddual",
+    "D+ as CoT and answer",
+    "D+ as rationale and answer",
+    "D+ with counterfactuals",
+    "D+ in two steps",
+]
+Asked = Literal["CoT", "marked CoT", "answer", "factual", "two steps"]  # see evaluation.ask
 
 
 @dataclass(frozen=True)
@@ -13,7 +25,7 @@ class Phase:
     """One training run: an objective on a view of the data, from the student before it."""
 
     objective: Literal["sft", "krsl"]
-    data: Data
+    data: Data | Responses
     as_long_as: str | None = None  # stop when the method has made as many updates as this one
 
     def __str__(self) -> str:
@@ -21,12 +33,33 @@ class Phase:
         return f"{self.objective.upper()} on {self.data}{longer}"
 
 
-METHODS: dict[str, tuple[Phase, ...]] = {
-    "Std-CoT": (Phase("sft", "D+"),),
-    "Std-CoT continued": (Phase("sft", "D+"), Phase("sft", "D+", as_long_as="EDIT")),
-    "EDIT w/o KRSL": (Phase("sft", "D+merge"),),
-    "EDIT w/o RWC": (Phase("sft", "D+"), Phase("krsl", "D+dual")),
-    "EDIT": (Phase("sft", "D+merge"), Phase("krsl", "Ddual")),
+@dataclass(frozen=True)
+class Method:
+    """The phases of a method, and how its students are asked when they are examined."""
+
+    phases: tuple[Phase, ...]
+    asked: Asked = "CoT"
+
+
+METHODS: dict[str, Method] = {
+    # Two tasks told apart by a mark (Li et al. 2022). Asked for a CoT: the published evaluation
+    # script asks for the answer alone, but Table 1 then has it 14 points above SBS on BBH, which
+    # learns the same answers.
+    "MT-CoT": Method((Phase("sft", "D+ as CoT and answer"),), asked="marked CoT"),
+    # SCOTT (Wang et al. 2023): after a wrong rationale, the wrong answer.
+    "SCOTT": Method((Phase("sft", "D+ with counterfactuals"),), asked="factual"),
+    "Std-CoT": Method((Phase("sft", "D+"),)),
+    # Distilling step-by-step (Hsieh et al. 2023): the rationale is learnt and never asked for.
+    "SBS": Method((Phase("sft", "D+ as rationale and answer"),), asked="answer"),
+    # CasCoD (Dai et al. 2024): the rationale without the answer, then the answer after both.
+    "CasCoD": Method((Phase("sft", "D+ in two steps"),), asked="two steps"),
+    # Twice as many rows as there are pairs (Table 5), all of them right, or half of them wrong.
+    "Std-CoT, repeat sampling": Method((Phase("sft", "D+merge sampled twice"),)),
+    "Std-CoT, dual CoTs": Method((Phase("sft", "both sides of Ddual"),)),
+    "Std-CoT continued": Method((Phase("sft", "D+"), Phase("sft", "D+", as_long_as="EDIT"))),
+    "EDIT w/o KRSL": Method((Phase("sft", "D+merge"),)),
+    "EDIT w/o RWC": Method((Phase("sft", "D+"), Phase("krsl", "D+dual"))),
+    "EDIT": Method((Phase("sft", "D+merge"), Phase("krsl", "Ddual"))),
 }
 
 
@@ -38,4 +71,10 @@ def phases(method: str) -> tuple[Phase, ...]:
     """The phases of a method; raises UnknownMethod listing the valid ones."""
     if method not in METHODS:
         raise UnknownMethod(unknown("method", method, METHODS))
-    return METHODS[method]
+    return METHODS[method].phases
+
+
+def asked(path: Sequence[Phase]) -> Asked:
+    """How students are asked whose phases begin with these; methods that begin alike ask alike."""
+    begin = tuple(path)
+    return next(m.asked for m in METHODS.values() if m.phases[: len(begin)] == begin)

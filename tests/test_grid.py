@@ -7,7 +7,7 @@ import pytest
 
 from editlib import dual, grid, pipeline, profiles
 from editlib.errors import KitError
-from editlib.methods import METHODS, phases
+from editlib.methods import METHODS, asked, phases
 from editlib.workspace import MissingInput, open_workspace
 
 
@@ -22,10 +22,18 @@ def ws(tmp_path_factory):
 
 
 def test_methods_that_begin_alike_share_their_first_cell():
-    first, second = grid.cells(METHODS, [0, 1])
+    named = ["Std-CoT", "Std-CoT continued", "EDIT w/o KRSL", "EDIT w/o RWC", "EDIT"]
+    first, second = grid.cells(named, [0, 1])
     assert [str(cell.path[0]) for cell in first] == ["SFT on D+"] * 2 + ["SFT on D+merge"] * 2
     assert len(second) == 6
     assert len({cell.name for cell in first + second}) == 10
+
+
+def test_no_two_methods_ask_the_students_of_one_phase_in_two_ways():
+    """Else the epoch of a shared phase would be chosen by one method's exam for the other."""
+    for method in METHODS.values():
+        for n in range(1, len(method.phases) + 1):
+            assert asked(method.phases[:n]) == method.asked
 
 
 def test_each_view_of_the_data_holds_its_rows(ws):

@@ -98,6 +98,7 @@ def test_krsl_by_hand(per, ceiling, expected):
 
 def test_sft_by_hand():
     logp, batch, _ = hand_made()
+    batch["weight"] = torch.ones(2, 1)
     assert objectives.sft_loss(logp, batch, torch.tensor(6)).loss.item() == pytest.approx(46 / 6)
 
 
