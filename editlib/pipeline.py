@@ -89,8 +89,8 @@ def resample(ws: Workspace) -> Path:
     """Ask the teacher for a second CoT of every training question, and rectify the wrong ones.
 
     The prompts are those of CEP and AHP, the completions another sample. Makes cots.parquet (CoT:
-    correct, wrong, unread, rectified, rectified_dropped) and usage.parquet. Raises KitError where completions were
-    recorded: there is one a prompt.
+    correct, wrong, unread, rectified, rectified_dropped) and usage.parquet. Raises KitError where
+    completions were recorded: there is one a prompt.
     """
     if ws.profile.teacher.kind == "recorded":
         raise KitError(
