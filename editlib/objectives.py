@@ -40,11 +40,12 @@ def token_logp(logits: Tensor, ids: Tensor) -> Tensor:
 
 
 def sft_loss(logp: Tensor, batch: dict[str, Tensor], items: Tensor) -> Terms:
-    """Mean negative log-likelihood of response tokens, eq. 4.
+    """Mean negative log-likelihood of response tokens, eq. 4, weighted where a row says so.
 
-    logp: (B, T), nats. batch["response"]: (B, T) bool. items: response tokens of the whole step.
+    logp: (B, T), nats. batch["response"]: (B, T) bool; batch["weight"]: (B, 1), of the row's
+    tokens. items: response tokens of the whole step.
     """
-    loss = -(logp * batch["response"]).sum() / items
+    loss = -(logp * batch["response"] * batch["weight"]).sum() / items
     return Terms(loss, {"nll": loss.item()})
 
 

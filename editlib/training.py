@@ -105,13 +105,17 @@ class StudentTrainer(Trainer):
     """A Trainer whose loss is an Objective and whose evaluation is a score of the model.
 
     padded: whether batches are padded and computed whole, the plain way; else they are ragged.
+    follow: a second score, which is logged and decides nothing.
     """
 
-    def __init__(self, *args, objective: Objective, lr_decay, padded: bool, score=None, **kwargs):
+    def __init__(
+        self, *args, objective: Objective, lr_decay, padded: bool, score=None, follow=None, **kwargs
+    ):
         collate = objective.collate if padded else objective.collate_and_pack
         # evaluate() scores whole answers; the Trainer only wants to know that there is something
         super().__init__(*args, data_collator=collate, eval_dataset=[], **kwargs)
         self.objective, self.lr_decay, self.score = objective, lr_decay, score
+        self.follow = follow
         self.loss_is_scaled_for_ga = True  # losses are divided by the items of the whole step
         self._parts: list[dict[str, float]] = []
 
@@ -142,6 +146,8 @@ class StudentTrainer(Trainer):
     def evaluate(self, *_, metric_key_prefix="eval", **__):
         """Score the model on validation questions; the checkpoint rule reads eval_accuracy."""
         metrics = {f"{metric_key_prefix}_accuracy": self.score(self.model)}
+        if self.follow:
+            metrics[f"{metric_key_prefix}_test_accuracy"] = self.follow(self.model)
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
@@ -165,13 +171,15 @@ def fit(
     scratch: Path,
     updates: int | None = None,
     score: Callable[[PeftModel], float] | None = None,
+    follow: Callable[[PeftModel], float] | None = None,
 ) -> list[dict]:
     """Train an adapter in place and return the Trainer's log, one dict an entry.
 
     rows: as the objective of the settings collates them. scratch: a folder for checkpoints; a
     killed run goes on from the last whole one. updates: optimizer steps (None: settings.epochs
     epochs). score: accuracy on validation questions after each epoch; the best epoch, the first
-    of equals, is kept. None keeps the last.
+    of equals, is kept. None keeps the last. follow: accuracy on test questions, logged beside it
+    as eval_test_accuracy; it decides nothing.
     """
     arguments = _arguments(settings, seed, scratch, updates, selects=score is not None)
     trainer = StudentTrainer(
@@ -182,6 +190,7 @@ def fit(
         lr_decay=settings.lr_decay,
         padded=not _goes_ragged(model, arguments),
         score=score,
+        follow=follow,
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=_last_whole_checkpoint(scratch))

@@ -66,7 +66,9 @@ def duals(seed=0):
 
 def responses(seed=0):
     rng = np.random.default_rng(seed)
-    return [{"prompt": some_ids(rng), "response": some_ids(rng)} for _ in range(8)]
+    plain = [{"prompt": some_ids(rng), "response": some_ids(rng)} for _ in range(8)]
+    heavy, light = plain[0] | {"weight": 3.0}, plain[1] | {"weight": 0.5}
+    return [*plain[2:], {"parts": [heavy, light]}, {"parts": [heavy]}]
 
 
 def step(model, rows, settings, tmp_path, padded, implementation=ragged.NAME):

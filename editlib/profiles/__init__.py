@@ -257,6 +257,9 @@ class Training(Settings):
     seeds: Annotated[list[int], Field(min_length=1)]
     methods: Annotated[list[str], Field(min_length=1)]
     checkpoint: Literal["validation", "last"]
+    follow_test: bool = (
+        False  # log the accuracy on test questions after each epoch; chooses nothing
+    )
     sft: Optimization
     krsl: KRSL
     dpo: DPO | None = None  # these three: None where no method needs them
@@ -284,12 +287,31 @@ class Training(Settings):
         searched = any(section.also_try for section in sections if section is not None)
         if self.checkpoint != "validation" and searched:
             raise ValueError(f"also_try needs checkpoint validation, found {self.checkpoint}")
+        if self.checkpoint != "validation" and self.follow_test:
+            raise ValueError(f"follow_test needs checkpoint validation, found {self.checkpoint}")
         return self
 
 
 class Decoding(Settings):
     max_new_tokens: PositiveInt
     batch: PositiveInt
+
+
+class Exam(Settings):
+    """What is asked besides: the untrained student in other ways, and for many samples."""
+
+    untrained: list[Literal["zero-shot", "few-shot", "zero-shot-CoT", "few-shot-CoT"]] = []
+    self_consistency: list[str] = []  # methods
+    samples: PositiveInt = 8  # this and the next two: Table 8
+    temperature: PositiveFloat = 0.7
+    top_p: float = Field(0.95, gt=0, le=1)
+
+    @field_validator("self_consistency")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        for name in names:
+            methods.phases(name)
+        return names
 
 
 class Profile(Settings):
@@ -306,6 +328,7 @@ class Profile(Settings):
     student: Student | None = None  # None: no student is trained (recorded)
     training: Training | None = None
     decoding: Decoding | None = None
+    exam: Exam = Exam()
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Profile":
@@ -321,6 +344,9 @@ class Profile(Settings):
             self.benchmark.out_of_domain or self.benchmark.per_task
         ):
             raise ValueError("benchmark.out_of_domain and per_task are for bbh, not for puzzles")
+        asked = self.training.methods if self.training else []
+        if absent := [name for name in self.exam.self_consistency if name not in asked]:
+            raise ValueError(f"exam.self_consistency: {absent[0]} is not in training.methods")
         if self.keysteps.unit == "tokens" and self.student is None:
             raise ValueError("keysteps.unit tokens needs a student, whose tokens they are")
         return self
