@@ -27,14 +27,21 @@ def fits(max_length: int, prompt: Sequence[int], *responses: Sequence[int]) -> b
     return all(len(prompt) + len(response) <= max_length for response in responses)
 
 
-def collate_responses(rows: Sequence[dict]) -> dict[str, Tensor]:
-    """SFT batch from rows of prompt and response ids.
+def parts(rows: Sequence[dict]) -> list[dict]:
+    """The prompts and responses of SFT rows: a row is one, or has several (one a task) in parts."""
+    return [part for row in rows for part in row.get("parts", [row])]
 
-    Returns input_ids, attention_mask, response (B, T); items (): number of response tokens, the
-    denominator of the loss.
+
+def collate_responses(rows: Sequence[dict]) -> dict[str, Tensor]:
+    """SFT batch from rows of prompt and response ids, or of parts that have a weight besides.
+
+    Returns input_ids, attention_mask, response (B, T) of all parts; weight (B, 1): of each one's
+    tokens, 1 unless said; items (): number of response tokens, the denominator of the loss.
     """
-    batch = _pad([(row["prompt"], row["response"]) for row in rows])
-    return batch | {"items": batch["response"].sum()}
+    flat = parts(rows)
+    batch = _pad([(part["prompt"], part["response"]) for part in flat])
+    weight = torch.tensor([[part.get("weight", 1.0)] for part in flat])
+    return batch | {"weight": weight, "items": batch["response"].sum()}
 
 
 def collate_duals(rows: Sequence[dict]) -> dict[str, Tensor]:
@@ -53,6 +60,16 @@ def collate_duals(rows: Sequence[dict]) -> dict[str, Tensor]:
             raise ValueError(f"{len(mask)} key marks for {len(response)} response ids")
         key[i, len(prompt) : len(prompt) + len(response)] = torch.as_tensor(mask, dtype=torch.bool)
     return batch | {"key": key, "items": torch.tensor(len(rows))}
+
+
+def collate_preferences(rows: Sequence[dict]) -> dict[str, Tensor]:
+    """The batch of collate_duals, and what the student before training made of it.
+
+    rows: as there, and correct_reference, wrong_reference: log-probability of the whole response.
+    Returns also reference (2B,), nats, correct rows first.
+    """
+    sides = [row[f"{side}_reference"] for side in ("correct", "wrong") for row in rows]
+    return collate_duals(rows) | {"reference": torch.tensor(sides, dtype=torch.float32)}
 
 
 def _pad(sides: Sequence[tuple[Sequence[int], Sequence[int]]]) -> dict[str, Tensor]:

@@ -1,6 +1,9 @@
-"""Student answers: greedy generation in batches with a KV cache."""
+"""Student answers: greedy and sampled generation in batches with a KV cache."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
 
 import torch
 from torch import Tensor
@@ -27,16 +30,85 @@ def greedy(
     Prompts of like length share a batch, so that little is padded. A continuation ends at the
     end-of-text token or after max_new_tokens; its row then leaves the batch.
     """
+    write = partial(continuations, model, tokenizer, max_new_tokens=max_new_tokens)
+    return [text for [text] in _in_batches(model, tokenizer, prompts, batch, write)]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How often and how freely a continuation is drawn."""
+
+    samples: int
+    temperature: float  # above 0
+    top_p: float  # drawn from the fewest tokens that have this much probability together
+    seed: int
+
+
+@torch.inference_mode()
+def sampled(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: list[str],
+    max_new_tokens: int,
+    batch: int,
+    how: Sampling,
+) -> list[list[str]]:
+    """Samples of the continuation of each prompt, in the order of the prompts.
+
+    A prompt is read once for all its samples. What a sample says depends on the seed, its number
+    and its prompt, not on what shares its batch (but for rounding). batch: rows of a forward pass.
+    """
+
+    def write(rows: list[list[int]]) -> list[list[int]]:
+        drawn = torch.cat([_draws(row, how, max_new_tokens) for row in rows]).to(model.device)
+
+        def choose(logits: Tensor, rows: Tensor, step: int) -> Tensor:
+            return _pick(logits, drawn[rows, step], how)
+
+        return continuations(model, tokenizer, rows, max_new_tokens, how.samples, choose)
+
+    return _in_batches(model, tokenizer, prompts, max(1, batch // how.samples), write)
+
+
+def _draws(prompt: Sequence[int], how: Sampling, steps: int) -> Tensor:
+    """Uniform numbers, (samples, steps), of one prompt and seed; further steps change no others."""
+    name = sha256(repr((how.seed, list(prompt))).encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(name[:8], "big") >> 1)
+    return torch.rand(steps, how.samples, generator=generator).T
+
+
+def _pick(logits: Tensor, drawn: Tensor, how: Sampling) -> Tensor:
+    """The token of each row at which its share of probability reaches the number drawn for it.
+
+    logits: (rows, V); drawn: (rows,) in [0, 1). As in transformers, temperature comes before
+    top-p, and the most likely token is always in.
+    """
+    likely, ids = (logits.float() / how.temperature).softmax(-1).sort(-1, descending=True)
+    reached = likely.cumsum(-1)
+    kept = (reached - likely < how.top_p).sum(-1)
+    mass = reached.gather(-1, kept[:, None] - 1)
+    place = (reached <= drawn[:, None] * mass).sum(-1).minimum(kept - 1)
+    return ids.gather(-1, place[:, None]).squeeze(-1)
+
+
+def _in_batches(model, tokenizer, prompts, batch, write) -> list[list[str]]:
+    """What write makes of batches of prompts of like length, as texts in the order of prompts."""
     model.eval()
     encoded = [prompt_ids(tokenizer, prompt) for prompt in prompts]
     order = sorted(range(len(prompts)), key=lambda i: len(encoded[i]))
-    answers = [""] * len(prompts)
+    answers: list[list[str]] = [[] for _ in prompts]
     for start in range(0, len(order), batch):
         chosen = order[start : start + batch]
-        rows = continuations(model, tokenizer, [encoded[i] for i in chosen], max_new_tokens)
-        for i, ids in zip(chosen, rows, strict=True):
-            answers[i] = tokenizer.decode(ids, skip_special_tokens=True)
+        rows = write([encoded[i] for i in chosen])
+        samples = len(rows) // len(chosen)
+        for row, ids in enumerate(rows):
+            text = tokenizer.decode(ids, skip_special_tokens=True)
+            answers[chosen[row // samples]].append(text)
     return answers
+
+
+def _likeliest(logits: Tensor, rows: Tensor, step: int) -> Tensor:
+    return logits.argmax(-1)
 
 
 @torch.inference_mode()
@@ -45,21 +117,31 @@ def continuations(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
+    samples: int = 1,
+    choose: Callable[[Tensor, Tensor, int], Tensor] = _likeliest,
 ) -> list[list[int]]:
     """New ids of each prompt of a batch, without the end token: those of model.generate.
 
     What all prompts begin with is computed once, and finished rows leave the batch a few at a time.
+    samples: continuations of each prompt, one after another in what is returned. choose: the next
+    token of each row, given its logits (rows, V), which rows they are, and how many it has.
     """
-    written: list[list[int]] = [[] for _ in prompts]
+    written: list[list[int]] = [[] for _ in range(samples * len(prompts))]
     cache, shared = _begin(model, prompts, max_new_tokens)
     rest = [prompt[shared:] for prompt in prompts]
     ids, mask = _pad_left(rest, tokenizer.pad_token_id, model.device)
     mask = torch.cat([mask.new_ones(len(prompts), shared), mask], dim=1)
     positions = (mask.cumsum(1) - 1).clamp(min=0)[:, shared:]
-    rows = torch.arange(len(prompts), device=model.device)  # those still in the batch
-    going = torch.ones(len(prompts), dtype=torch.bool, device=model.device)
-    for _ in range(max_new_tokens):
-        tokens = _next(model, ids, mask, positions, cache)
+    rows = torch.arange(len(written), device=model.device)  # those still in the batch
+    going = torch.ones(len(written), dtype=torch.bool, device=model.device)
+    for step in range(max_new_tokens):
+        logits = _next(model, ids, mask, positions, cache)
+        if samples > 1 and step == 0:
+            cache.batch_repeat_interleave(samples)
+            logits, mask, positions = (
+                x.repeat_interleave(samples, dim=0) for x in (logits, mask, positions)
+            )
+        tokens = choose(logits, rows, step)
         going &= tokens != tokenizer.eos_token_id
         for row, token in zip(rows[going].tolist(), tokens[going].tolist(), strict=True):
             written[row].append(token)
@@ -139,7 +221,7 @@ def _pad_left(rows: Sequence[Sequence[int]], pad: int, device) -> tuple[Tensor, 
 def _next(
     model: PreTrainedModel, ids: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache
 ) -> Tensor:
-    """The most likely next token of each row; the cache grows by ids."""
+    """Logits of the next token of each row, (rows, V); the cache grows by ids."""
     logits = model(
         input_ids=ids,
         attention_mask=mask,
@@ -148,4 +230,4 @@ def _next(
         use_cache=True,
         logits_to_keep=1,
     ).logits
-    return logits[:, -1].argmax(-1)
+    return logits[:, -1]

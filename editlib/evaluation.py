@@ -1,14 +1,21 @@
 """Accuracy of students: answers read by rule, unread ones counted as wrong and shown."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from editlib import decoding, prompts, reading
 from editlib.answers import agrees, read_for
+from editlib.decoding import Sampling
+from editlib.methods import Asked
 from editlib.profiles import Decoding
-from editlib.records import Prediction, Question
+from editlib.prompts import CONCLUSION
+from editlib.records import Prediction, Question, Vote
+
+Write = Callable[[list[str]], list[list[str]]]  # prompts -> texts that continue each
 
 
 def answer(
@@ -19,17 +26,108 @@ def answer(
     method: str,
     seed: int,
     prompt: Callable[[Question], str] | None = None,
+    direct: bool = False,
+    asked: Asked = "CoT",
 ) -> list[Prediction]:
     """Let a student answer questions greedily; one Prediction a question, in their order.
 
-    prompt: how it is asked (None: as students are trained). A student that was shown exemplars
-    goes on to ask itself the next question; what it then says is no part of its answer.
+    asked: as the method has its students asked. prompt: another way, for students that nobody
+    trained. A student that was shown exemplars goes on to ask itself the next question; what it
+    then says is no part of its answer. direct: the prompt asks for the answer alone, so what comes
+    is read as if after "Therefore, the answer is".
     """
-    asked = [prompt(q) if prompt else prompts.student(q.text) for q in questions]
-    texts = decoding.greedy(model, tokenizer, asked, settings.max_new_tokens, settings.batch)
+    write = _greedy(model, tokenizer, settings)
     if prompt:
-        texts = [prompts.first_reply(text) for text in texts]
+        texts = [prompts.first_reply(text) for [text] in write([prompt(q) for q in questions])]
+        texts = [f"{CONCLUSION} {text.strip()}" for text in texts] if direct else texts
+    else:
+        texts = [text for [text] in ask(questions, asked, write, write)]
     return [_mark(q, text, method, seed) for q, text in zip(questions, texts, strict=True)]
+
+
+def _greedy(model, tokenizer, settings: Decoding) -> Write:
+    def write(texts: list[str]) -> list[list[str]]:
+        limits = settings.max_new_tokens, settings.batch
+        return [[text] for text in decoding.greedy(model, tokenizer, texts, *limits)]
+
+    return write
+
+
+def ask(
+    questions: Sequence[Question], asked: Asked, write: Write, conclude: Write
+) -> list[list[str]]:
+    """What a student says to each question, once for each text that write gives.
+
+    asked: for a "CoT", plain, "marked CoT" or "factual"; for the "answer" alone; or in "two steps",
+    where conclude gives the answer after each rationale that write gave.
+    """
+    texts = [q.text for q in questions]
+    if asked == "answer":
+        replies = write([prompts.concluded(prompts.student(text, "answer")) for text in texts])
+        return [[CONCLUSION + reply for reply in found] for found in replies]
+    if asked != "two steps":
+        return write([prompts.student(text, asked) for text in texts])
+    begun = [prompts.student(text, "rationale") for text in texts]
+    found = write(begun)
+    given = [
+        prompts.concluded(prompt, rationale)
+        for prompt, rationales in zip(begun, found, strict=True)
+        for rationale in rationales
+    ]
+    replies = iter(conclude(given))
+    return [
+        [prompts.concluded("", rationale) + next(replies)[0] for rationale in rationales]
+        for rationales in found
+    ]
+
+
+def vote(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    questions: Sequence[Question],
+    settings: Decoding,
+    how: Sampling,
+    method: str,
+    seed: int,
+    asked: Asked = "CoT",
+) -> list[Vote]:
+    """Self-consistency (Table 8): the answer that most of a student's samples give.
+
+    In two steps, rationales are sampled and the answer after each is the most likely one.
+    """
+    limits = {"max_new_tokens": settings.max_new_tokens, "batch": settings.batch}
+    write = partial(decoding.sampled, model, tokenizer, how=how, **limits)
+    texts = ask(questions, asked, write, _greedy(model, tokenizer, settings))
+    return [_count(q, found, method, seed) for q, found in zip(questions, texts, strict=True)]
+
+
+def majority(answers: Sequence[str | None]) -> tuple[str | None, int]:
+    """The answer given most often and how often; of equals the one given first ("first given").
+
+    None is an answer that could not be read: it has no vote.
+
+    >>> majority(["3", "4", None, "4", "3", None, None])
+    ('3', 2)
+    """
+    votes = Counter(answer for answer in answers if answer is not None)
+    return votes.most_common(1)[0] if votes else (None, 0)
+
+
+def _count(question: Question, texts: Sequence[str], method: str, seed: int) -> Vote:
+    read, votes = majority([read_for(question, text) for text in texts])
+    return Vote(
+        question.id,
+        question.task,
+        question.split,
+        method,
+        seed,
+        question.answer,
+        read,
+        len(texts),
+        votes,
+        votes / len(texts),
+        correct=agrees(question, read),
+    )
 
 
 def share_correct(predictions: Sequence[Prediction]) -> float:

@@ -151,7 +151,17 @@ def _horizontal(n: int, height: float = 0.28) -> tuple[Figure, Axes]:
 
 STUDENTS = {  # in the order of every figure
     "Base student": "#767676",
+    "student, zero-shot": "#bfbfbf",
+    "student, few-shot": "#a6a08c",
+    "student, zero-shot-CoT": "#8c7f6f",
+    "student, few-shot-CoT": "#54514a",
+    "MT-CoT": "#882255",
+    "SCOTT": "#cc79a7",
     "Std-CoT": "#0072b2",
+    "SBS": "#44aa99",
+    "CasCoD": "#332288",
+    "Std-CoT, repeat sampling": "#6699cc",
+    "Std-CoT, dual CoTs": "#999933",
     "Std-CoT continued": "#56b4e9",
     "EDIT w/o KRSL": "#009e73",
     "EDIT w/o RWC": "#e69f00",

@@ -6,8 +6,8 @@ cell is a stage of its own, so a killed run loses at most the cells in flight.
 
 import json
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 
@@ -23,8 +23,10 @@ from editlib import (
     batching,
     benchmarks,
     decoding,
-    dual,
     evaluation,
+    keysteps,
+    locators,
+    marks,
     objectives,
     pipeline,
     prompts,
@@ -32,18 +34,34 @@ from editlib import (
     reading,
     students,
     training,
+    views,
 )
-from editlib.methods import Phase, phases
-from editlib.profiles import Optimization
-from editlib.records import Prediction, Question, read_frame, write_frame, write_table
+from editlib.decoding import Sampling
+from editlib.errors import KitError
+from editlib.methods import (
+    EDIT_DISTANCE,
+    HIGHEST_LOSS,
+    KNOWN,
+    METHODS,
+    Asked,
+    Phase,
+    asked,
+    phases,
+)
+from editlib.profiles import DPO, Optimization
+from editlib.records import Prediction, Question, Vote, read_frame, write_frame, write_table
 from editlib.workspace import MissingInput, Workspace, digest
 
 UNTRAINED = "Base student"
+STUDENT = "student, "  # the rows of Table 1 that are asked by its prompts begin so
 EVALUATED = ("test", "longer", "families")  # of puzzles
 PROBE = 128  # pairs whose key and routine tokens are followed through training
 PROBED_AT_ONCE = 8  # pairs: the logits of 128 would not fit a processor's cache
 TRAINING = (
     batching,
+    keysteps,
+    locators,
+    marks,
     objectives,
     ragged,
     training,
@@ -53,6 +71,7 @@ TRAINING = (
     decoding,
     evaluation,
     prompts,
+    views,
     Path(__file__),
 )
 
@@ -91,26 +110,35 @@ def cells(methods: Iterable[str], seeds: Iterable[int]) -> list[list[Cell]]:
 def phase_rows(ws: Workspace, data: str) -> tuple[list[dict], int]:
     """Rows of a view of the data as ids, and how many were too long for the student."""
     tokenizer = students.load_tokenizer(ws.profile.student)
-    rows = (
-        _responses(ws, data, tokenizer)
-        if data in ("D+", "D+merge")
-        else _pairs(ws, data, tokenizer)
-    )
+    if data in views.VIEWS:
+        return _responses(ws, data, tokenizer)
+    rows = _pairs(ws, data, tokenizer)
     kept = [row for row in rows if _fits(row, ws.profile.student.max_length)]
     return kept, len(rows) - len(kept)
 
 
-def _responses(ws: Workspace, data: str, tokenizer) -> list[dict]:
-    questions = {q.id: prompts.student(q.text) for q in pipeline.read_annotation(ws)[0]}
-    cots, _ = pipeline.read_duals(ws)
-    chosen = dual.merge(cots) if data == "D+merge" else dual.with_role(cots, "correct")
-    return [
-        {
-            "prompt": batching.prompt_ids(tokenizer, questions[cot.question_id]),
-            "response": batching.response_ids(tokenizer, cot.text),
-        }
-        for cot in chosen
+def _responses(ws: Workspace, data: str, tokenizer) -> tuple[list[dict], int]:
+    rows = [
+        [
+            {
+                "task": part.task,
+                "prompt": batching.prompt_ids(tokenizer, part.prompt),
+                "response": batching.response_ids(tokenizer, part.response),
+            }
+            for part in row
+        ]
+        for row in view(ws, data)
     ]
+    limit = ws.profile.student.max_length
+    kept = [row for row in rows if all(_fits(part, limit) for part in row)]
+    return views.weighed(data, kept), len(rows) - len(kept)
+
+
+def view(ws: Workspace, data: str) -> list[views.Row]:
+    """A view made of responses, as texts."""
+    questions = {question.id: question.text for question in pipeline.read_annotation(ws)[0]}
+    again = pipeline.read_resampled(ws) if data == views.RESAMPLED else ()
+    return views.rows(data, questions, pipeline.read_duals(ws)[0], again)
 
 
 def _pairs(ws: Workspace, data: str, tokenizer) -> list[dict]:
@@ -121,6 +149,7 @@ def _pairs(ws: Workspace, data: str, tokenizer) -> list[dict]:
     sides = ["correct_ids", "correct_key", "wrong_ids", "wrong_key"]
     return [
         {
+            "id": row["id"],
             "prompt": batching.prompt_ids(tokenizer, texts[row["id"]]),
             "correct": row["correct_ids"].tolist(),
             "correct_key": row["correct_key"],
@@ -128,6 +157,38 @@ def _pairs(ws: Workspace, data: str, tokenizer) -> list[dict]:
             "wrong_key": row["wrong_key"],
         }
         for row in frame[["id", *sides]].to_dict("records")
+    ]
+
+
+def rows_of(ws: Workspace, phase: Phase) -> list[dict]:
+    """What a phase learns from: the rows of its view, key marks as its locator sets them.
+
+    Marks by highest loss are those of edit distance until there is a student (readied).
+    """
+    rows, _ = phase_rows(ws, phase.data)
+    if phase.objective != "krsl" or phase.key in (EDIT_DISTANCE, HIGHEST_LOSS):
+        return rows
+    pairs = {pair.id: pair for pair in pipeline.read_duals(ws)[1]}
+    wrong = [pairs[row["id"]].wrong_completion for row in rows]
+    truths = pipeline.known_mistakes(ws, wrong) if phase.key == KNOWN else {}
+    return marks.marked(rows, pairs, pipeline.segmenter(ws), phase.key, truths)
+
+
+def readied(ws: Workspace, cell: Cell, settings: Optimization, rows: list[dict]) -> list[dict]:
+    """The rows with what the student that a cell starts from makes of them, where it is needed.
+
+    That is the log-probability of both sides for the losses that compare with a reference, and the
+    tokens of highest loss for the locator of that name.
+    """
+    surprise = cell.path[-1].key == HIGHEST_LOSS
+    if not surprise and not isinstance(settings, DPO):
+        return rows
+    logp = training.pair_logp(_student(ws, cell), rows, settings.batch)
+    if surprise:
+        return marks.of_highest_loss(rows, logp)
+    return [
+        row | {f"{side}_reference": float(own[side].sum()) for side in own}
+        for row, own in zip(rows, logp, strict=True)
     ]
 
 
@@ -139,12 +200,16 @@ def _fits(row: dict, max_length: int) -> bool:
 def schedule(ws: Workspace, path: Sequence[Phase]) -> tuple[Optimization, int | None]:
     """Settings and number of updates (None: all epochs) of the last phase of a path."""
     phase = path[-1]
-    settings = getattr(ws.profile.training, phase.objective)
+    settings = getattr(ws.profile.training, phase.objective).model_copy(update=phase.changes)
     if phase.as_long_as is None:
         return settings, None
     before = sum(updates(ws, path[:n]) for n in range(1, len(path)))
     goal = phases(phase.as_long_as)
     left = sum(updates(ws, goal[:n]) for n in range(1, len(goal) + 1)) - before
+    if left < 1:
+        raise KitError(
+            f"{phase_names(path)}: {phase.as_long_as} makes no more updates than the phases before"
+        )
     decay = settings.lr_decay**settings.epochs  # it goes on at the rate where the first phase ended
     rates = {"lr": decay * settings.lr, "also_try": [decay * rate for rate in settings.also_try]}
     return settings.model_copy(update=rates), left
@@ -166,14 +231,19 @@ def train(ws: Workspace) -> Path:
     """Train every method of the profile with every seed.
 
     Makes history.parquet (phases, seed, lr, kept: whether the student of this rate was kept, and
-    the Trainer's log: step, epoch, loss, ...) and probes.parquet (phases, seed, and mean NLL of key
+    the Trainer's log: step, epoch, loss, ...), choices.parquet (the table of choices) and
+    probes.parquet (phases, seed, and mean NLL of key
     and routine tokens of both sides of a fixed sample of training pairs). The adapters lie in the
     stages of the cells.
     """
+    inputs = ["annotation", "duals", "keysteps"]
+    learnt = {phase.data for method in ws.profile.training.methods for phase in phases(method)}
+    if views.RESAMPLED in learnt:
+        inputs.append(pipeline.resample(ws).name)
     return ws.stage(
         "training",
         partial(_train, ws),
-        inputs=["annotation", "duals", "keysteps"],
+        inputs=inputs,
         code=(*TRAINING, *students.base_files(ws.profile.student)),
     )
 
@@ -183,7 +253,9 @@ def _train(ws: Workspace, folder: Path) -> None:
     for depth, level in enumerate(levels, start=1):
         run_all(partial(train_cell, ws), level, desc=f"training, phase {depth} of {len(levels)}")
     trained = [cell for level in levels for cell in level]
-    write_frame(folder / "history.parquet", pd.concat(_history(ws, c) for c in trained))
+    history = pd.concat(_history(ws, c) for c in trained)
+    write_frame(folder / "history.parquet", history)
+    write_frame(folder / "choices.parquet", choices(history, ws.profile.training.methods))
     base = pd.DataFrame(
         [{"phases": UNTRAINED, "seed": 0, **probe(ws, students.load_base(ws.profile.student))}]
     )
@@ -194,16 +266,18 @@ def train_cell(ws: Workspace, cell: Cell) -> Path:
     """Train one cell, from the adapter of the cell before it; returns the folder of its stage."""
     _settle()
     settings, limit = schedule(ws, cell.path)
-    rows, _ = phase_rows(ws, cell.path[-1].data)
+    rows = rows_of(ws, cell.path[-1])
     params = {
         "cell": cell.name,
         "seed": cell.seed,
         "settings": settings.model_dump(mode="json"),
         "updates": limit,
         "checkpoint": ws.profile.training.checkpoint,
+        "follow_test": ws.profile.training.follow_test,
+        "asked": asked(cell.path),
         "student": ws.profile.student.model_dump(mode="json"),
         "base": digest(*students.base_files(ws.profile.student)),
-        "rows": digest([{k: list(map(int, v)) for k, v in row.items()} for row in rows]),
+        "rows": digest([_plain(part) for part in batching.parts(rows)]),
         "before": adapter_fingerprint(ws, cell.path[:-1], cell.seed),
         "validation": ws.profile.benchmark.model_dump(mode="json"),
     }
@@ -213,14 +287,15 @@ def train_cell(ws: Workspace, cell: Cell) -> Path:
 
 def _train_cell(ws, cell, rows, settings, limit, fingerprint, folder: Path) -> None:
     scratch = ws.artifacts / "checkpoints" / fingerprint
-    score = (
-        partial(validation_accuracy, ws) if ws.profile.training.checkpoint == "validation" else None
-    )
+    rules, how = ws.profile.training, asked(cell.path)
+    score = partial(validation_accuracy, ws, how) if rules.checkpoint == "validation" else None
+    follow = partial(accuracy, ws, "test", how) if rules.follow_test else None
+    rows = readied(ws, cell, settings, rows)
     kept, best, history = None, -1.0, []
     for lr in (settings.lr, *settings.also_try):
         model, trial = _student(ws, cell), settings.model_copy(update={"lr": lr})
         where = {"seed": cell.seed, "scratch": scratch / f"{lr:g}"}
-        log = training.fit(model, rows, trial, updates=limit, score=score, **where)
+        log = training.fit(model, rows, trial, updates=limit, score=score, follow=follow, **where)
         history += [entry | {"lr": lr} for entry in log]
         if (reached := training.best_score(log)) > best:
             kept, best, chosen = model, reached, lr
@@ -238,15 +313,24 @@ def _student(ws: Workspace, cell: Cell):
     return students.load_adapter(base, adapter(ws, cell.path[:-1], cell.seed), trainable=True)
 
 
-def validation_accuracy(ws: Workspace, model) -> float:
+def validation_accuracy(ws: Workspace, how: Asked, model) -> float:
     """Share of validation questions answered right: what the checkpoint rule looks at."""
-    tokenizer = students.load_tokenizer(ws.profile.student)
-    questions = split(ws, "validation")
+    return accuracy(ws, "validation", how, model)
+
+
+def accuracy(ws: Workspace, name: str, how: Asked, model) -> float:
+    """Share of a split's questions that a student answers right, asked as its method asks."""
+    tokenizer, questions = students.load_tokenizer(ws.profile.student), split(ws, name)
     with students.merged(model):
         answered = evaluation.answer(
-            model, tokenizer, questions, ws.profile.decoding, "validation", 0
+            model, tokenizer, questions, ws.profile.decoding, name, 0, asked=how
         )
     return evaluation.share_correct(answered)
+
+
+def _plain(row: dict) -> dict:
+    """A row's id, token ids, marks and weight as what JSON can hold."""
+    return {k: v if isinstance(v, float | str) else list(map(int, v)) for k, v in row.items()}
 
 
 @torch.inference_mode()
@@ -295,8 +379,11 @@ def _history(ws: Workspace, cell: Cell) -> pd.DataFrame:
         "nll",
         "correct_key",
         "wrong_key",
+        "correct_logp",
+        "wrong_logp",
         "learning_rate",
         "eval_accuracy",
+        "eval_test_accuracy",
     ]
     record = _record(ws, cell)
     frame = pd.DataFrame(record["history"]).reindex(columns=keep)
@@ -330,20 +417,80 @@ def rates(epochs: pd.DataFrame) -> pd.DataFrame:
     ]
 
 
+def choices(history: pd.DataFrame, methods: Iterable[str]) -> pd.DataFrame:
+    """What validation chose for each phase of each method: the rate, and the epoch at it.
+
+    history: of train. Returns method, seed, place (1: the first phase), phase, lr, epoch, accuracy
+    (on validation questions; where nothing was scored nan, and the epoch is the last).
+    """
+    rows = []
+    for method in methods:
+        for n, phase in enumerate(phases(method), start=1):
+            names = phase_names(phases(method)[:n])
+            for seed, log in _kept(history, names):
+                best = _best(log)
+                rows.append((method, seed, n, str(phase), *best[["lr", "epoch", "eval_accuracy"]]))
+    columns = ["method", "seed", "place", "phase", "lr", "epoch", "accuracy"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def reported(history: pd.DataFrame, methods: Iterable[str]) -> pd.DataFrame:
+    """The test accuracy that each rule for choosing an epoch would report, from one training.
+
+    history: of train with training.follow_test. The rules look at the epochs of a method's last
+    phase, at the rate that was kept: "validation" takes the best on validation questions, the
+    first of equals; "last" the last; "paper" the best on the test questions themselves, as the
+    published code does. What "paper" has above the others is the effect of that choice.
+    Returns method, seed, rule, epoch, accuracy. Raises KitError where none was followed.
+    """
+    rows = []
+    for method in methods:
+        for seed, log in _kept(history, phase_names(phases(method))):
+            log = log.dropna(subset="eval_test_accuracy")
+            if log.empty:
+                raise KitError(f"{method} was not followed: set training.follow_test to true")
+            taken = {
+                "validation": _best(log),
+                "last": log.iloc[-1],
+                "paper": log.loc[log["eval_test_accuracy"].idxmax()],
+            }
+            rows += [
+                (method, seed, rule, row["epoch"], row["eval_test_accuracy"])
+                for rule, row in taken.items()
+            ]
+    return pd.DataFrame(rows, columns=["method", "seed", "rule", "epoch", "accuracy"])
+
+
+def _kept(history: pd.DataFrame, names: str) -> Iterator[tuple[int, pd.DataFrame]]:
+    """The log of the rate that was kept, seed by seed, for a path of phases in words."""
+    found = history[(history["phases"] == names) & history["kept"]].reset_index(drop=True)
+    yield from found.groupby("seed", sort=True)
+
+
+def _best(log: pd.DataFrame) -> pd.Series:
+    """The entry of the epoch that validates best, the first of equals; unscored, the last one."""
+    scored = log["eval_accuracy"].dropna()
+    return log.loc[scored.idxmax()] if len(scored) else log.iloc[-1]
+
+
 # --- 05: evaluation --------------------------------------------------------------------------
 
 
 def evaluate(ws: Workspace) -> Path:
     """Let every student, and the untrained base, answer the evaluation splits.
 
-    Makes predictions.parquet (Prediction).
+    Makes predictions.parquet (Prediction). Its methods are those of the profile, the base student
+    asked as students are, and "student, few-shot" and the like: the base student asked by the
+    prompts of Table 1 that exam.untrained lists.
     """
     return ws.stage("evaluation", partial(_evaluate, ws), inputs=["training"], code=TRAINING)
 
 
 def _evaluate(ws: Workspace, folder: Path) -> None:
     methods, seeds = ws.profile.training.methods, ws.profile.training.seeds
-    examined = [(UNTRAINED, 0), *((method, seed) for method in methods for seed in seeds)]
+    untrained = [UNTRAINED, *(f"{STUDENT}{style}" for style in ws.profile.exam.untrained)]
+    examined = [(name, 0) for name in untrained]
+    examined += [(method, seed) for method in methods for seed in seeds]
     folders = run_all(partial(_examine, ws), examined, desc="evaluation")
     frames = [read_frame(f / "predictions.parquet") for f in folders]
     write_frame(folder / "predictions.parquet", pd.concat(frames, ignore_index=True))
@@ -352,27 +499,106 @@ def _evaluate(ws: Workspace, folder: Path) -> None:
 def _examine(ws: Workspace, student: tuple[str, int]) -> Path:
     _settle()
     method, seed = student
-    path = () if method == UNTRAINED else phases(method)
-    params = {
-        "adapter": adapter_fingerprint(ws, path, seed),
+    make = partial(_answers, ws, method, seed)
+    params = _examined(ws, method, seed)
+    if method.startswith(STUDENT):
+        params["annotation"] = ws.outputs("annotation")  # its exemplars, for real benchmarks
+    return ws.stage(_stage("predictions", *student), make, code=TRAINING, params=params)
+
+
+def _stage(kind: str, method: str, seed: int) -> str:
+    return f"{kind}/{method.replace('/', '')}/seed {seed}"
+
+
+def _examined(ws: Workspace, method: str, seed: int) -> dict:
+    """What an exam depends on."""
+    trained = METHODS.get(method)
+    return {
+        "adapter": adapter_fingerprint(ws, trained.phases if trained else (), seed),
+        "asked": trained.asked if trained else method,
         "base": digest(*students.base_files(ws.profile.student)),
         "questions": ws.profile.benchmark.model_dump(mode="json"),
         "decoding": ws.profile.decoding.model_dump(mode="json"),
     }
-    make = partial(_answers, ws, method, path, seed)
-    return ws.stage(
-        f"predictions/{method.replace('/', '')}/seed {seed}", make, code=TRAINING, params=params
-    )
 
 
-def _answers(ws: Workspace, method: str, path: Sequence[Phase], seed: int, folder: Path) -> None:
-    model = students.load_base(ws.profile.student)
-    if path:
-        model = students.load_adapter(model, adapter(ws, path, seed)).merge_and_unload()
-    tokenizer = students.load_tokenizer(ws.profile.student)
-    questions = [question for name in evaluated(ws) for question in split(ws, name)]
-    answered = evaluation.answer(model, tokenizer, questions, ws.profile.decoding, method, seed)
+def _answers(ws: Workspace, method: str, seed: int, folder: Path) -> None:
+    model, tokenizer, questions = _seated(ws, method, seed)
+    answer = partial(evaluation.answer, model, tokenizer, questions, ws.profile.decoding, method)
+    if method.startswith(STUDENT):
+        shown = fitted_prompts(ws, method.removeprefix(STUDENT), questions)
+        texts = {row["question"]: row["prompt"] for row in shown.to_dict("records")}
+        direct = not method.endswith("CoT")
+        answered = answer(seed, prompt=lambda q: texts[q.id], direct=direct)
+    else:
+        answered = answer(seed, asked=METHODS[method].asked if method in METHODS else "CoT")
     write_table(folder / "predictions.parquet", answered, Prediction)
+
+
+def _seated(ws: Workspace, method: str, seed: int):
+    """A student, its tokenizer and the questions of every split it is examined on."""
+    model = students.load_base(ws.profile.student)
+    if method in METHODS:
+        path = phases(method)
+        model = students.load_adapter(model, adapter(ws, path, seed)).merge_and_unload()
+    questions = [question for name in evaluated(ws) for question in split(ws, name)]
+    return model, students.load_tokenizer(ws.profile.student), questions
+
+
+def fitted_prompts(ws: Workspace, style: str, questions: Sequence[Question]) -> pd.DataFrame:
+    """How the untrained student is asked, and how many exemplars each prompt has room for.
+
+    A prompt and max_new_tokens have to fit into the context of the student (its config's
+    max_position_embeddings); exemplars that do not fit are left out, the last first. Tasks of real
+    benchmarks that are not trained on have none. Returns question, split, task, shown, prompt.
+    """
+    tokenizer = students.load_tokenizer(ws.profile.student)
+    room = students.context(ws.profile.student) - ws.profile.decoding.max_new_tokens
+    puzzle = ws.profile.benchmark.name == "puzzles"
+    known = pipeline.shots(ws, questions if puzzle else pipeline.training_questions(ws))
+    known |= prompts.bbh_shots({q.task: () for q in questions if q.task not in known})
+    rows = []
+    for q in questions:
+        begin = replace(
+            known[q.task], exemplars=tuple(prompts.drawn_for(q.text, known[q.task].exemplars))
+        )
+        prompt, shown = prompts.fitted(
+            style, begin, q.text, lambda text: len(batching.prompt_ids(tokenizer, text)) <= room
+        )
+        rows.append((q.id, q.split, q.task, shown, prompt))
+    return pd.DataFrame(rows, columns=["question", "split", "task", "shown", "prompt"])
+
+
+def agree(ws: Workspace) -> Path:
+    """Self-consistency (Table 8) of the methods that exam.self_consistency lists, every seed.
+
+    Makes votes.parquet (Vote).
+    """
+    return ws.stage("self-consistency", partial(_agree, ws), inputs=["training"], code=TRAINING)
+
+
+def _agree(ws: Workspace, folder: Path) -> None:
+    seeds, methods = ws.profile.training.seeds, ws.profile.exam.self_consistency
+    voters = [(method, seed) for method in methods for seed in seeds]
+    folders = run_all(partial(_sample, ws), voters, desc="self-consistency") if voters else []
+    frames = [read_frame(f / "votes.parquet") for f in folders]
+    columns = [field.name for field in fields(Vote)]
+    votes = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+    write_frame(folder / "votes.parquet", votes)
+
+
+def _sample(ws: Workspace, student: tuple[str, int]) -> Path:
+    _settle()
+    settings = ws.profile.exam.model_dump(include={"samples", "temperature", "top_p"})
+    params = {**_examined(ws, *student), **settings}
+    make = partial(_votes, ws, *student, Sampling(**settings, seed=student[1]))
+    return ws.stage(_stage("samples", *student), make, code=TRAINING, params=params)
+
+
+def _votes(ws: Workspace, method: str, seed: int, how: Sampling, folder: Path) -> None:
+    model, tokenizer, questions = _seated(ws, method, seed)
+    cast = partial(evaluation.vote, model, tokenizer, questions, ws.profile.decoding, how)
+    write_table(folder / "votes.parquet", cast(method, seed, METHODS[method].asked), Vote)
 
 
 def evaluated(ws: Workspace) -> tuple[str, ...]:
@@ -395,6 +621,11 @@ def split(ws: Workspace, name: str) -> list[Question]:
 def read_predictions(ws: Workspace) -> pd.DataFrame:
     """One row an answer, as notebook 05 left them."""
     return read_frame(ws.need("evaluation") / "predictions.parquet")
+
+
+def read_votes(ws: Workspace) -> pd.DataFrame:
+    """One row a (method, seed, question), as notebook 05 left them."""
+    return read_frame(ws.need("self-consistency") / "votes.parquet")
 
 
 # --- side by side ----------------------------------------------------------------------------

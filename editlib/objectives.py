@@ -12,6 +12,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 Denominator = Literal["response", "key"]
 
@@ -39,11 +40,12 @@ def token_logp(logits: Tensor, ids: Tensor) -> Tensor:
 
 
 def sft_loss(logp: Tensor, batch: dict[str, Tensor], items: Tensor) -> Terms:
-    """Mean negative log-likelihood of response tokens, eq. 4.
+    """Mean negative log-likelihood of response tokens, eq. 4, weighted where a row says so.
 
-    logp: (B, T), nats. batch["response"]: (B, T) bool. items: response tokens of the whole step.
+    logp: (B, T), nats. batch["response"]: (B, T) bool; batch["weight"]: (B, 1), of the row's
+    tokens. items: response tokens of the whole step.
     """
-    loss = -(logp * batch["response"]).sum() / items
+    loss = -(logp * batch["response"] * batch["weight"]).sum() / items
     return Terms(loss, {"nll": _mean(-logp, batch["response"])})
 
 
@@ -77,6 +79,49 @@ def krsl_loss(
         loss,
         {"correct_key": _mean(correct_nll, correct_key), "wrong_key": _mean(wrong_nll, wrong_key)},
     )
+
+
+def dpo_loss(
+    logp: Tensor, batch: dict[str, Tensor], items: Tensor, *, beta: float, penalty: float = 0.0
+) -> Terms:
+    """Direct preference optimisation: the correct CoT must gain on the wrong one.
+
+    A side gains by the log-probability of its whole response less that under the student before
+    training; the loss is -log sigmoid(beta (gain of correct - gain of wrong)), mean over pairs
+    (Rafailov et al. 2023, arXiv 2305.18290, eq. 7). It does not mind if both sides lose. With a
+    penalty, what the correct side has lost (never what it has gained) is taken off the difference
+    that many times over: DPO-Positive, made for pairs that differ little (Pal et al. 2024, arXiv
+    2402.13228, eq. 3; there it is called lambda).
+
+    logp: (2B, T), nats; B correct rows, then B wrong rows. batch["response"]: (2B, T) bool.
+    batch["reference"]: (2B,), nats, of whole responses. items: number of pairs of the whole step.
+    """
+    gains = (logp * batch["response"]).sum(-1) - batch["reference"]
+    correct, wrong = gains.chunk(2)
+    ahead = correct - wrong - penalty * (-correct).clamp(min=0)
+    return Terms(-logsigmoid(beta * ahead).sum() / items, _likelihoods(logp, batch["response"]))
+
+
+def simpo_loss(
+    logp: Tensor, batch: dict[str, Tensor], items: Tensor, *, beta: float, margin: float
+) -> Terms:
+    """SimPO: the correct CoT must be likelier a token than the wrong one, whatever it was before.
+
+    -log sigmoid(beta (mean log-probability of correct - that of wrong) - margin), mean over pairs
+    (Meng et al. 2024, arXiv 2405.14734, eq. 6; there the margin is called gamma). Shapes as in
+    dpo_loss, without a reference.
+    """
+    response = batch["response"]
+    mean = (logp * response).sum(-1) / response.sum(-1)
+    correct, wrong = mean.chunk(2)
+    loss = -logsigmoid(beta * (correct - wrong) - margin).sum() / items
+    return Terms(loss, _likelihoods(logp, response))
+
+
+def _likelihoods(logp: Tensor, response: Tensor) -> dict[str, float]:
+    """Mean log-probability of response tokens, side by side: in a collapse both fall."""
+    sides = zip(("correct", "wrong"), logp.chunk(2), response.chunk(2), strict=True)
+    return {f"{side}_logp": _mean(values, where) for side, values, where in sides}
 
 
 def _mean(values: Tensor, where: Tensor) -> float:

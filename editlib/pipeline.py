@@ -85,6 +85,37 @@ def _annotate(ws: Workspace, folder: Path) -> None:
     write_frame(folder / "usage.parquet", pd.DataFrame([*tried, spent]))
 
 
+def resample(ws: Workspace) -> Path:
+    """Ask the teacher for a second CoT of every training question, and rectify the wrong ones.
+
+    The prompts are those of CEP and AHP, the completions another sample. Makes cots.parquet (CoT:
+    correct, wrong, unread, rectified, rectified_dropped) and usage.parquet. Raises KitError where
+    completions were recorded: there is one a prompt.
+    """
+    if ws.profile.teacher.kind == "recorded":
+        raise KitError(
+            "recorded completions hold one sample of a prompt: a method that learns from two, such "
+            "as 'Std-CoT, repeat sampling', needs another teacher. Leave it out of training.methods"
+        )
+    make = partial(_resample, ws)
+    return ws.stage("resampling", make, inputs=["annotation"], code=_asking(ws))
+
+
+def _resample(ws: Workspace, folder: Path) -> None:
+    questions = read_annotation(ws)[0]
+    answered, first = _ask(ws, _again(_cep_requests(ws, questions)), "CEP")
+    cots = dual.annotate(questions, answered)
+    wrong = dual.with_role(cots, "wrong")
+    hinted, hints = _ask(ws, _again(_ahp_requests(ws, questions, wrong)), "AHP")
+    cots += dual.rectified(questions, wrong, hinted)
+    write_table(folder / "cots.parquet", cots, CoT)
+    write_frame(folder / "usage.parquet", pd.DataFrame([first, hints]))
+
+
+def _again(requests: Sequence[Request]) -> list[Request]:
+    return [replace(request, sample=1) for request in requests]
+
+
 def training_questions(ws: Workspace) -> list[Question]:
     """What the teacher is asked: the training split, or every recorded question."""
     settings = ws.profile.benchmark
@@ -172,7 +203,7 @@ def _cep_requests(ws: Workspace, questions: Sequence[Question]) -> list[Request]
     if files := _prompt_files(ws):
         asked = [files.cep(question.task, question.text) for question in questions]
         return [Request(prompt, **_sampling(ws)) for prompt in asked]
-    return dual.cep_requests(questions, _shots(ws, questions), **_sampling(ws))
+    return dual.cep_requests(questions, shots(ws, questions), **_sampling(ws))
 
 
 def _sampling(ws: Workspace) -> dict[str, float]:
@@ -202,7 +233,8 @@ def _published_cep(question: Question) -> str:
     return prompts.published_cep(benchmarks.published_prompt(question.task), question.text)
 
 
-def _shots(ws: Workspace, questions: Sequence[Question]) -> dict[str, prompts.Shots]:
+def shots(ws: Workspace, questions: Sequence[Question]) -> dict[str, prompts.Shots]:
+    """How the CEP of each task of the questions begins; of BBH, of training questions."""
     if ws.profile.benchmark.name == "puzzles":
         return prompts.puzzle_shots(sorted({question.task for question in questions}))
     few, answered, _ = _tried(ws, questions)
@@ -381,7 +413,7 @@ def _ahp_requests(
         texts = {question.id: question.text for question in questions}
         asked = [files.ahp(cot.task, texts[cot.question_id], cot.answer) for cot in wrong]
         return [Request(prompt, **_sampling(ws)) for prompt in asked]
-    return dual.ahp_requests(questions, wrong, _shots(ws, questions), **_sampling(ws))
+    return dual.ahp_requests(questions, wrong, shots(ws, questions), **_sampling(ws))
 
 
 def _ccp_requests(
@@ -393,10 +425,10 @@ def _ccp_requests(
         return [Request(prompt, **_sampling(ws)) for prompt in asked]
     tasks = {question.task: () for question in questions}
     puzzle = ws.profile.benchmark.name == "puzzles"
-    shots = _shots(ws, questions) if puzzle else prompts.bbh_shots(tasks, wrong=True)
+    begin = shots(ws, questions) if puzzle else prompts.bbh_shots(tasks, wrong=True)
     shown = dual.ccp_exemplars(questions, cots)
     seed = ws.profile.teacher.seed
-    return dual.ccp_requests(questions, correct, shown, shots, seed=seed, **_sampling(ws))
+    return dual.ccp_requests(questions, correct, shown, begin, seed=seed, **_sampling(ws))
 
 
 def _published_duals(ws: Workspace, folder: Path) -> None:
@@ -420,6 +452,11 @@ def read_annotation(ws: Workspace) -> tuple[list[Question], list[CoT]]:
     return read_table(folder / "questions.parquet", Question), read_table(
         folder / "cots.parquet", CoT
     )
+
+
+def read_resampled(ws: Workspace) -> list[CoT]:
+    """The second CoT of every training question; asked for now, where that was not done yet."""
+    return read_table(resample(ws) / "cots.parquet", CoT)
 
 
 def read_duals(ws: Workspace) -> tuple[list[CoT], list[DualCoT]]:

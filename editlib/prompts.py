@@ -5,7 +5,7 @@ well, CCP (contrastive) shows a right response and asks for a wrong one that fol
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -24,6 +24,15 @@ _TEMPLATES = Environment(
 )
 SHOTS = 3  # exemplars in each prompt, as in the published BBH prompts
 STYLES = ("zero-shot", "zero-shot-CoT", "few-shot", "few-shot-CoT")
+CONCLUSION = f"Therefore, {MARKER}"  # what every CoT ends on, with the answer after it
+MARKS = {  # what a student is to write; words of our own for the marks of each method's paper
+    "CoT": "",
+    "marked CoT": "[CoT] ",
+    "answer": "[Answer] ",
+    "rationale": "[Rationale] ",
+    "factual": "[Factual] ",
+    "counterfactual": "[Counterfactual] ",
+}
 _HOW_COT = f'Reason step by step and end with "Therefore, {MARKER}" and the answer.'
 _HOW_WRONG = (
     "After each right response comes a wrong one: it keeps to the steps of the right one as "
@@ -51,9 +60,18 @@ class Shots:
     exemplars: tuple[Exemplar, ...]
 
 
-def student(question: str) -> str:
-    """What a student is given; the rationale follows on the next line."""
-    return f"Q: {question}\nA:\n"
+def student(question: str, form: str = "CoT") -> str:
+    """What a student is given; the rationale follows on the next line. form: a key of MARKS."""
+    return f"{MARKS[form]}Q: {question}\nA:\n"
+
+
+def concluded(prompt: str, rationale: str = "") -> str:
+    """A student's prompt, its rationale if any, and the words that the answer follows.
+
+    >>> concluded(student("What is 1 plus 1?", "answer"))
+    '[Answer] Q: What is 1 plus 1?\\nA:\\nTherefore, the answer is'
+    """
+    return f"{prompt}{rationale}{' ' if rationale else ''}{CONCLUSION}"
 
 
 def cep(description: str, exemplars: Sequence[Exemplar], question: str) -> str:
@@ -111,6 +129,19 @@ def drawn_for(question: str, exemplars: Sequence[Exemplar]) -> Sequence[Exemplar
     if len(exemplars) <= SHOTS:
         return exemplars
     return [exemplar for exemplar in exemplars if exemplar.question != question][:SHOTS]
+
+
+def fitted(style: str, shots: Shots, question: str, fits: Callable[[str], bool]) -> tuple[str, int]:
+    """A baseline prompt and how many exemplars it shows: as many as fit, the last left out first.
+
+    A prompt that does not fit without any is given all the same.
+    """
+    most = len(shots.exemplars) if style.startswith("few-shot") else 0
+    for n in range(most, -1, -1):
+        prompt = baseline(style, Shots(shots.description, shots.exemplars[:n]), question)
+        if fits(prompt):
+            break
+    return prompt, n
 
 
 def published_cep(prompt_file: str, question: str) -> str:

@@ -16,6 +16,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from editlib.batching import parts
 from editlib.keysteps import common_prefix
 
 NAME = "ragged"
@@ -40,11 +41,11 @@ def attention(
     if segments is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     groups = query.shape[1] // key.shape[1]
-    parts = list(chain.from_iterable(segments))
+    lengths = list(chain.from_iterable(segments))
     rows = [(shared + rest, branch) for shared, rest, branch in segments]
     # split, not slices: the backward pass of a slice fills a whole tensor with zeros
     queries = query.split(list(chain.from_iterable(rows)), dim=2)
-    keys, values = (repeat_kv(x, groups).split(parts, dim=2) for x in (key, value))
+    keys, values = (repeat_kv(x, groups).split(lengths, dim=2) for x in (key, value))
     how = {"dropout_p": kwargs.get("dropout", 0.0), "scale": kwargs.get("scaling")}
     done = []
     for n in range(len(segments)):
@@ -94,12 +95,12 @@ def replaceable(model: PreTrainedModel) -> bool:
 
 
 def pack_responses(rows: Sequence[dict]) -> dict:
-    """One segment a row: prompt and response, whose every token is asked for.
+    """One segment a part of a row: prompt and response, whose every token is asked for.
 
-    rows: prompt, response (ids). Returns what token_logp takes.
+    rows: as batching.collate_responses takes them. Returns what token_logp takes.
     """
     packed = _Packed()
-    for row in rows:
+    for row in parts(rows):
         trunk = [*row["prompt"], *row["response"][:-1]]  # the last token predicts nothing
         start = packed.add(trunk, [], [])
         packed.ask(range(start + len(row["prompt"]) - 1, start + len(trunk)), row["response"])
@@ -129,6 +130,14 @@ def pack_duals(rows: Sequence[dict]) -> dict:
     for places, targets in wrongs:
         packed.ask(places, targets)
     return packed.inputs()
+
+
+def pack_whole_duals(rows: Sequence[dict]) -> dict:
+    """As pack_duals, but asks for every token of both sides."""
+    sides = ("correct", "wrong")
+    return pack_duals(
+        [r | {f"{s}_key": np.ones(len(r[s]), dtype=bool) for s in sides} for r in rows]
+    )
 
 
 class _Packed:

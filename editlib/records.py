@@ -75,6 +75,23 @@ class Prediction:
     correct: bool
 
 
+@dataclass(frozen=True)
+class Vote:
+    """What most of a student's sampled answers to a question say (self-consistency)."""
+
+    question_id: str
+    task: str
+    split: str
+    method: str
+    seed: int
+    answer: str  # gold
+    read: str | None  # the answer with most votes; None: no sample could be read
+    samples: int
+    votes: int  # samples that gave it
+    agreement: float  # votes / samples
+    correct: bool
+
+
 Record = TypeVar("Record")
 
 

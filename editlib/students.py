@@ -8,6 +8,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     LlamaConfig,
@@ -20,6 +21,7 @@ from editlib.errors import KitError
 from editlib.profiles import Student
 
 BUNDLED = Path(__file__).parent / "base_student"
+TINY_CONTEXT = 512  # tokens
 
 
 class NoStudent(KitError):
@@ -53,6 +55,14 @@ def base_files(student: Student) -> tuple[Path, ...]:
     """The folder of the base model, where it is one on this machine: what a stage depends on."""
     folder = BUNDLED if student.base in ("bundled", "tiny") else Path(student.base)
     return (folder,) if folder.is_dir() else ()
+
+
+def context(student: Student) -> int:
+    """How many tokens the base model can see at once, as its config says."""
+    if student.base == "tiny":
+        return TINY_CONTEXT
+    source = BUNDLED if student.base == "bundled" else student.base
+    return AutoConfig.from_pretrained(source).get_text_config().max_position_embeddings
 
 
 def fresh_adapter(model: PreTrainedModel, student: Student, seed: int) -> PeftModel:
@@ -103,7 +113,7 @@ def _tiny(vocabulary: int) -> PreTrainedModel:
         intermediate_size=64,
         num_hidden_layers=1,
         num_attention_heads=2,
-        max_position_embeddings=512,
+        max_position_embeddings=TINY_CONTEXT,
         tie_word_embeddings=True,
     )
     return LlamaForCausalLM(config).eval()

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from accelerate.utils import send_to_device
 from datasets import Dataset
 from peft import PeftModel
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from editlib import batching, objectives, ragged
-from editlib.profiles import KRSL, Optimization
+from editlib.profiles import DPO, KRSL, Optimization, SimPO
 
 LOG_EVERY = 10  # optimizer steps
 
@@ -36,7 +38,7 @@ class Objective:
 
 
 def objective(settings: Optimization) -> Objective:
-    """KRSL for KRSL settings, else SFT."""
+    """The objective whose settings these are: KRSL, a preference loss, else SFT."""
     if isinstance(settings, KRSL):
         loss = partial(
             objectives.krsl_loss,
@@ -46,6 +48,12 @@ def objective(settings: Optimization) -> Objective:
             ceiling=settings.ceiling,
         )
         return Objective(batching.collate_duals, ragged.pack_duals, "key", loss)
+    if isinstance(settings, DPO):  # DPO-Positive too, which has a penalty
+        loss = partial(objectives.dpo_loss, **settings.model_dump(include={"beta", "penalty"}))
+        return Objective(batching.collate_preferences, ragged.pack_whole_duals, "response", loss)
+    if isinstance(settings, SimPO):
+        loss = partial(objectives.simpo_loss, beta=settings.beta, margin=settings.margin)
+        return Objective(batching.collate_duals, ragged.pack_whole_duals, "response", loss)
     return Objective(
         batching.collate_responses, ragged.pack_responses, "response", objectives.sft_loss
     )
@@ -69,17 +77,45 @@ def log_probabilities(model: torch.nn.Module, batch: dict, mask: str) -> torch.T
     return objectives.token_logp(logits, ids)
 
 
+@torch.no_grad()
+def pair_logp(model: PeftModel, rows: Sequence[dict], size: int) -> list[dict[str, np.ndarray]]:
+    """Log-probability (nats) of every response token of both sides of each pair, as it stands.
+
+    rows: as batching.collate_duals takes them; size: pairs of one forward pass. Returns one dict
+    a row: correct (T,) and wrong (U,). Without dropout; the model is left in evaluation mode.
+    """
+    goes_ragged = ragged.install(model.get_base_model())
+    model.eval()
+    read = []
+    for start in range(0, len(rows), size):
+        part = rows[start : start + size]
+        batch = batching.collate_duals(part)
+        batch |= {"ragged": ragged.pack_whole_duals(part)} if goes_ragged else {}
+        batch = send_to_device(batch, model.device)
+        logp = log_probabilities(model, batch, "response").float().cpu().numpy()
+        sides = [x[mask] for x, mask in zip(logp, batch["response"].cpu().numpy(), strict=True)]
+        half = len(sides) // 2
+        read += [
+            {"correct": c, "wrong": w} for c, w in zip(sides[:half], sides[half:], strict=True)
+        ]
+    return read
+
+
 class StudentTrainer(Trainer):
     """A Trainer whose loss is an Objective and whose evaluation is a score of the model.
 
     padded: whether batches are padded and computed whole, the plain way; else they are ragged.
+    follow: a second score, which is logged and decides nothing.
     """
 
-    def __init__(self, *args, objective: Objective, lr_decay, padded: bool, score=None, **kwargs):
+    def __init__(
+        self, *args, objective: Objective, lr_decay, padded: bool, score=None, follow=None, **kwargs
+    ):
         collate = objective.collate if padded else objective.collate_and_pack
         # evaluate() scores whole answers; the Trainer only wants to know that there is something
         super().__init__(*args, data_collator=collate, eval_dataset=[], **kwargs)
         self.objective, self.lr_decay, self.score = objective, lr_decay, score
+        self.follow = follow
         self.loss_is_scaled_for_ga = True  # losses are divided by the items of the whole step
         self._parts: list[dict[str, float]] = []
 
@@ -110,6 +146,8 @@ class StudentTrainer(Trainer):
     def evaluate(self, *_, metric_key_prefix="eval", **__):
         """Score the model on validation questions; the checkpoint rule reads eval_accuracy."""
         metrics = {f"{metric_key_prefix}_accuracy": self.score(self.model)}
+        if self.follow:
+            metrics[f"{metric_key_prefix}_test_accuracy"] = self.follow(self.model)
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
@@ -133,13 +171,15 @@ def fit(
     scratch: Path,
     updates: int | None = None,
     score: Callable[[PeftModel], float] | None = None,
+    follow: Callable[[PeftModel], float] | None = None,
 ) -> list[dict]:
     """Train an adapter in place and return the Trainer's log, one dict an entry.
 
     rows: as the objective of the settings collates them. scratch: a folder for checkpoints; a
     killed run goes on from the last whole one. updates: optimizer steps (None: settings.epochs
     epochs). score: accuracy on validation questions after each epoch; the best epoch, the first
-    of equals, is kept. None keeps the last.
+    of equals, is kept. None keeps the last. follow: accuracy on test questions, logged beside it
+    as eval_test_accuracy; it decides nothing.
     """
     arguments = _arguments(settings, seed, scratch, updates, selects=score is not None)
     trainer = StudentTrainer(
@@ -150,6 +190,7 @@ def fit(
         lr_decay=settings.lr_decay,
         padded=not _goes_ragged(model, arguments),
         score=score,
+        follow=follow,
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=_last_whole_checkpoint(scratch))

@@ -1,4 +1,7 @@
+import pytest
 import torch
+from scipy import stats
+from transformers import TemperatureLogitsWarper, TopPLogitsWarper
 
 from editlib import batching, decoding
 from tests.conftest import tiny_llama
@@ -57,3 +60,71 @@ def test_a_batch_writes_what_generate_writes_though_rows_leave_it(tok):
     lengths = {len(text.split()) for text in expected}
     assert min(lengths) < 20 and len(lengths) > 2, "rows must leave the batch at different times"
     assert decoding.greedy(model, tok, prompts, max_new_tokens=20, batch=16) == expected
+
+
+def lively(tok):
+    """A model that is not sure of itself but no coin toss either."""
+    model = tiny_llama(len(tok), seed=3).eval()
+    for weight in model.parameters():
+        weight.data.mul_(4)
+    return model
+
+
+def drawn(model, tok, prompts=PROMPTS, batch=64, new=12, **how):
+    how = {"samples": 3, "temperature": 0.7, "top_p": 0.95, "seed": 0} | how
+    return decoding.sampled(model, tok, prompts, new, batch, decoding.Sampling(**how))
+
+
+def test_the_same_seed_says_the_same_whatever_shares_the_batch(tok):
+    model = lively(tok)
+    together = drawn(model, tok)
+    assert [len(samples) for samples in together] == [3, 3, 3]
+    assert len(set(together[0])) > 1, "samples of one prompt must not be copies"
+    assert drawn(model, tok, batch=1) == together
+    assert drawn(model, tok, PROMPTS[::-1]) == together[::-1]
+    assert [samples[:2] for samples in drawn(model, tok, seed=1)] != [s[:2] for s in together]
+
+
+@pytest.mark.parametrize("how", [{"temperature": 1e-4}, {"top_p": 1e-6}])
+def test_without_freedom_a_sample_is_the_greedy_answer(tok, how):
+    model = lively(tok)
+    greedy = decoding.greedy(model, tok, PROMPTS, max_new_tokens=12, batch=3)
+    assert drawn(model, tok, **how) == [[text] * 3 for text in greedy]
+
+
+def test_a_prompt_is_read_once_for_all_its_samples(tok):
+    model, read = lively(tok), []
+    model.register_forward_pre_hook(
+        lambda _, args, kwargs: read.append(kwargs["input_ids"].shape), with_kwargs=True
+    )
+    drawn(model, tok, PROMPTS[:1], samples=5, new=2)
+    assert read[0] == (1, len(batching.prompt_ids(tok, PROMPTS[0]))) and read[1] == (5, 1)
+
+
+@pytest.mark.parametrize(("temperature", "top_p"), [(0.7, 0.95), (1.0, 1.0), (1.5, 0.6)])
+def test_tokens_come_as_often_as_transformers_would_draw_them(tok, temperature, top_p):
+    """Against the softmax behind model.generate's own warpers, by a chi-squared test."""
+    model, n = lively(tok), 4000
+    ids = torch.tensor([batching.prompt_ids(tok, PROMPTS[0])])
+    with torch.inference_mode():
+        logits = model(input_ids=ids).logits[:, -1]
+    for warper in (TemperatureLogitsWarper(temperature), TopPLogitsWarper(top_p)):
+        logits = warper(ids, logits)
+    expected = n * logits[0].double().softmax(-1)
+    how = decoding.Sampling(n, temperature, top_p, seed=0)
+    numbers = decoding._draws(ids[0].tolist(), how, 1)[:, 0]
+
+    def choose(logits, rows, step):
+        return decoding._pick(logits, numbers[rows], how)
+
+    with torch.inference_mode():
+        rows = decoding.continuations(model, tok, ids.tolist(), 1, n, choose)
+    found = torch.bincount(
+        torch.tensor([row[0] if row else tok.eos_token_id for row in rows]), minlength=len(tok)
+    ).double()
+    assert found[expected == 0].sum() == 0, "a token outside top-p was drawn"
+    often = expected > 0
+    assert often.sum() > 3
+    assert stats.chisquare(found[often], expected[often]).pvalue > 0.001
+    wrong = expected[often].roll(1)
+    assert stats.chisquare(found[often], wrong).pvalue < 1e-6  # the test can fail

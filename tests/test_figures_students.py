@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from editlib import figures, mistakes
-from editlib.methods import METHODS
+from editlib import figures, mistakes, profiles
 
 STUDENTS = ["Base student", "Std-CoT", "EDIT"]
 SPLITS = ["test", "longer", "families"]
@@ -120,7 +119,7 @@ def test_no_panel_cuts_off_what_is_drawn_in_it(name):
 
 
 def test_every_method_has_a_colour_of_its_own():
-    assert set(METHODS) < set(figures.STUDENTS)
+    assert set(profiles.load("mini").training.methods) < set(figures.STUDENTS)
     assert len(set(figures.STUDENTS.values())) == len(figures.STUDENTS)
     assert set(figures.KINDS) == set(mistakes.NAMES.values())
     assert tuple(figures.PARTS) == mistakes.PARTS

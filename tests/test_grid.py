@@ -1,20 +1,47 @@
 """Which cells there are, what they learn from, and that methods get equal numbers of updates."""
 
+import math
 import os
 
 import pandas as pd
 import pytest
 
-from editlib import dual, grid, pipeline, profiles
+from editlib import (
+    batching,
+    dual,
+    evaluation,
+    grid,
+    paper,
+    pipeline,
+    profiles,
+    prompts,
+    students,
+    training,
+    views,
+)
 from editlib.errors import KitError
-from editlib.methods import METHODS, phases
+from editlib.methods import METHODS, Phase, asked, control, phases
+from editlib.records import read_frame
 from editlib.workspace import MissingInput, open_workspace
+
+TWO_TASKS = set(views.SHARES)
+
+PREFERENCES = [
+    f"training.{section}={{lr: 1e-3, also_try: [], epochs: 1, batch: 16, accumulation: 1, "
+    f"lr_decay: 1.0, {own}}}"
+    for section, own in {
+        "dpo": "beta: 0.1",
+        "dpop": "beta: 0.1, penalty: 50.0",
+        "simpo": "beta: 2.0, margin: 1.0",
+    }.items()
+]
 
 
 @pytest.fixture(scope="module")
 def ws(tmp_path_factory):
     """The teaching stages of the smoke profile; nothing is trained."""
-    ws = open_workspace("smoke", ["training.seeds=[0]"], tmp_path_factory.mktemp("run"))
+    overrides = ["training.seeds=[0]", *PREFERENCES]
+    ws = open_workspace("smoke", overrides, tmp_path_factory.mktemp("run"))
     pipeline.annotate(ws)
     pipeline.build_duals(ws)
     pipeline.locate(ws)
@@ -22,21 +49,53 @@ def ws(tmp_path_factory):
 
 
 def test_methods_that_begin_alike_share_their_first_cell():
-    first, second = grid.cells(METHODS, [0, 1])
+    named = ["Std-CoT", "Std-CoT continued", "EDIT w/o KRSL", "EDIT w/o RWC", "EDIT"]
+    first, second = grid.cells(named, [0, 1])
     assert [str(cell.path[0]) for cell in first] == ["SFT on D+"] * 2 + ["SFT on D+merge"] * 2
     assert len(second) == 6
     assert len({cell.name for cell in first + second}) == 10
 
 
+def test_no_two_methods_ask_the_students_of_one_phase_in_two_ways():
+    """Else the epoch of a shared phase would be chosen by one method's exam for the other."""
+    for method in METHODS.values():
+        for n in range(1, len(method.phases) + 1):
+            assert asked(method.phases[:n]) == method.asked
+
+
 def test_each_view_of_the_data_holds_its_rows(ws):
     cots, duals = pipeline.read_duals(ws)
-    sizes = {
-        data: len(grid.phase_rows(ws, data)[0]) for data in ("D+", "D+merge", "D+dual", "Ddual")
-    }
+    used = {phase.data for method in METHODS for phase in phases(method)}
+    sizes = {data: len(grid.phase_rows(ws, data)[0]) for data in used}
     assert sizes["D+"] == len(dual.with_role(cots, "correct"))
     assert sizes["D+merge"] == sizes["D+"] + len(dual.with_role(cots, "rectified"))
     assert sizes["D+dual"] == sum(d.subset == "D+dual" for d in duals)
+    assert sizes["D-dual"] == sum(d.subset == "D-dual" for d in duals)
     assert sizes["Ddual"] == len(duals) > sizes["D+dual"] > 0
+    assert sizes["both sides of Ddual"] == 2 * sizes["Ddual"]
+    again = dual.merge(pipeline.read_resampled(ws))
+    assert sizes["D+merge sampled twice"] == sizes["D+merge"] + len(again)
+    for data in TWO_TASKS:
+        assert sizes[data] == sizes["D+"]  # both tasks of a question are one row
+
+
+def test_the_second_sample_answers_the_same_prompts_in_other_words(ws):
+    questions, first = pipeline.read_annotation(ws)
+    again = pipeline.read_resampled(ws)
+    asked_again = [cot for cot in again if cot.role in dual.ASKED["CEP"]]
+    assert [cot.question_id for cot in asked_again] == [question.id for question in questions]
+    assert any(a.text != b.text for a, b in zip(first, asked_again, strict=True))
+    with pipeline.completion_store(ws) as store:
+        one, two = (
+            store.get([cot.completion for cot in cots]).values() for cots in (first, asked_again)
+        )
+    assert {row.prompt for row in one} == {row.prompt for row in two}
+    assert {row.sample for row in one} == {0} and {row.sample for row in two} == {1}
+
+
+def test_recorded_completions_hold_no_second_sample(tmp_path):
+    with pytest.raises(KitError, match="recorded completions hold one sample of a prompt"):
+        pipeline.resample(open_workspace("recorded", results=tmp_path))
 
 
 def test_key_marks_travel_with_the_ids_they_were_computed_on(ws):
@@ -65,6 +124,207 @@ def total_updates(ws, method):
 def test_the_control_makes_as_many_updates_as_edit(ws):
     assert total_updates(ws, "Std-CoT continued") == total_updates(ws, "EDIT")
     assert total_updates(ws, "Std-CoT") < total_updates(ws, "EDIT")
+
+
+@pytest.mark.parametrize(
+    "method", {control(name): name for name in METHODS if control(name)}.values()
+)
+def test_a_control_makes_as_many_updates_as_its_method(ws, method):
+    assert total_updates(ws, control(method)) == total_updates(ws, method)
+
+
+def test_a_control_that_would_make_no_update_is_refused(ws):
+    short = Phase("sft", "D+", as_long_as="Std-CoT")
+    with pytest.raises(KitError, match="Std-CoT makes no more updates than the phases before"):
+        grid.schedule(ws, [short, short])
+
+
+@pytest.mark.parametrize(
+    ("method", "changes"),
+    [
+        ("EDIT", {}),
+        ("EDIT, only correct steps", {"beta": 0}),
+        ("EDIT, alpha 0, beta 0.25", {"alpha": 0, "beta": 0.25}),
+        ("EDIT, per key token", {"per": "key"}),
+    ],
+)
+def test_a_variation_differs_from_the_profile_in_what_it_names(ws, method, changes):
+    settings, _ = grid.schedule(ws, phases(method))
+    assert settings == ws.profile.training.krsl.model_copy(update=changes)
+
+
+def test_the_marks_of_a_locator_are_put_on_the_same_rows(ws):
+    own = grid.rows_of(ws, phases("EDIT")[-1])
+    everything = grid.rows_of(ws, phases("EDIT, all tokens")[-1])
+    mistaken = grid.rows_of(ws, phases("EDIT, known mistake")[-1])
+    for row, other, known in zip(own, everything, mistaken, strict=True):
+        assert row["id"] == other["id"] and row["wrong"] == other["wrong"]
+        assert all(other["wrong_key"]) and not all(row["wrong_key"])
+        assert 0 < sum(known["wrong_key"]) < len(known["wrong"])
+
+
+TRAINED = [
+    "EDIT, KRSL on D-dual",
+    "EDIT, only wrong steps",
+    "EDIT, words",
+    "EDIT, random tokens",
+    "EDIT, highest loss",
+    "EDIT, known mistake",
+    "DPO",
+    "DPO-Positive",
+    "SimPO",
+    "EDIT w/o KRSL as long as DPO",
+]
+
+
+def test_one_student_of_each_kind_is_trained_and_its_log_kept(ws):
+    """Each differs from the student that it starts from, and from all others."""
+    first, second = grid.cells(TRAINED, [0])
+    for cell in (*first, *second):
+        grid.train_cell(ws, cell)
+    weights = [grid.adapter_fingerprint(ws, cell.path, 0) for cell in (*first, *second)]
+    assert len(set(weights)) == len(weights) == 1 + len(TRAINED)
+    for method, cell in zip(TRAINED, second, strict=True):
+        assert cell.path == phases(method)
+        logged = grid._history(ws, cell).dropna(axis=1, how="all").columns
+        objective = cell.path[-1].objective
+        parts = {"sft": "nll", "krsl": "wrong_key"}.get(objective, "wrong_logp")
+        assert {"loss", "eval_accuracy", "kept", parts} <= set(logged)
+        assert grid._probes(ws, cell).notna().all(axis=None)
+
+
+def test_the_reference_of_a_preference_is_the_student_of_the_cell_before(ws):
+    cell = grid.Cell(phases("DPO"), 0)
+    grid.train_cell(ws, grid.Cell(cell.path[:1], 0))
+    rows = grid.rows_of(ws, cell.path[-1])[:4]
+    readied = grid.readied(ws, cell, ws.profile.training.dpo, rows)
+    base = students.load_base(ws.profile.student)
+    before = students.load_adapter(base, grid.adapter(ws, cell.path[:1], 0))
+    likely = [own["wrong"].sum() for own in training.pair_logp(before, rows, 4)]
+    reference = [row["wrong_reference"] for row in readied]
+    assert reference == pytest.approx(likely, abs=2e-3)
+    fresh = students.fresh_adapter(students.load_base(ws.profile.student), ws.profile.student, 0)
+    untrained = [own["wrong"].sum() for own in training.pair_logp(fresh, rows, 4)]
+    assert reference != pytest.approx(untrained, abs=2e-3)
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS if phases(m)[0].objective == "sft"])
+def test_every_method_searches_the_same_rates_for_as_many_epochs(ws, method):
+    """Its first phase takes training.sft as it is; a method of two tasks makes no more updates."""
+    tried = ws.profile.model_copy(
+        update={
+            "training": ws.profile.training.model_copy(
+                update={"sft": ws.profile.training.sft.model_copy(update={"also_try": [1e-2]})}
+            )
+        }
+    )
+    first = phases(method)[:1]
+    settings, limit = grid.schedule(grid.Workspace(ws.name, tried, ws.folder), first)
+    assert (settings, limit) == (tried.training.sft, None)
+    if first[0].data in TWO_TASKS:
+        assert grid.updates(ws, first) == grid.updates(ws, phases("Std-CoT"))
+
+
+BASELINES = [
+    "MT-CoT",
+    "SCOTT",
+    "SBS",
+    "CasCoD",
+    "Std-CoT, repeat sampling",
+    "Std-CoT, dual CoTs",
+]
+
+
+@pytest.mark.parametrize("method", BASELINES)
+def test_each_baseline_is_trained_and_examined(ws, method):
+    cell = grid.Cell(phases(method), 0)
+    grid.train_cell(ws, cell)
+    trained = students.load_adapter(
+        students.load_base(ws.profile.student), grid.adapter(ws, cell.path, 0)
+    )
+    assert any("lora_B" in name and p.any() for name, p in trained.named_parameters())
+    assert not any("lora_B" in name and p.any() for name, p in _fresh(ws).named_parameters())
+    losses = grid._history(ws, cell)["loss"].dropna()
+    assert len(losses) and losses.map(math.isfinite).all()
+    predictions = read_frame(grid._examine(ws, (method, 0)) / "predictions.parquet")
+    asked_of = [q.id for name in grid.EVALUATED for q in grid.split(ws, name)]
+    assert predictions["question_id"].tolist() == asked_of
+    concluded = predictions["text"].str.contains("Therefore, the answer is")
+    assert concluded.all() == (METHODS[method].asked in ("answer", "two steps"))
+
+
+def test_validation_asks_as_the_exam_does(ws, monkeypatch):
+    seen = []
+    ask = evaluation.ask
+    monkeypatch.setattr(
+        evaluation, "ask", lambda q, asked, *w: seen.append(asked) or ask(q, asked, *w)
+    )
+    grid.accuracy(ws, "validation", asked(phases("SBS")), _fresh(ws))
+    assert seen == ["answer"]
+
+
+def _fresh(ws):
+    return students.fresh_adapter(students.load_base(ws.profile.student), ws.profile.student, 0)
+
+
+@pytest.mark.parametrize("style", prompts.STYLES)
+def test_the_untrained_student_is_asked_by_the_prompts_of_table_1(ws, style):
+    method = f"student, {style}"
+    assert method in set(paper.TABLE_1["method"])
+    predictions = read_frame(grid._examine(ws, (method, 0)) / "predictions.parquet")
+    assert set(predictions["method"]) == {method} and predictions["text"].ne("").all()
+    asked_by = grid.fitted_prompts(ws, style, grid.split(ws, "families"))
+    assert asked_by["shown"].max() <= (3 if style.startswith("few") else 0)
+    tokenizer = students.load_tokenizer(ws.profile.student)
+    room = students.context(ws.profile.student) - ws.profile.decoding.max_new_tokens
+    lengths = asked_by["prompt"].map(lambda text: len(batching.prompt_ids(tokenizer, text)))
+    assert (lengths <= room).all()
+
+
+def test_samples_of_students_are_counted(ws):
+    few = ws.profile.exam.model_copy(update={"self_consistency": ["Std-CoT"], "samples": 3})
+    voting = grid.Workspace(ws.name, ws.profile.model_copy(update={"exam": few}), ws.folder)
+    grid.train_cell(ws, grid.Cell(phases("Std-CoT"), 0))
+    votes = read_frame(grid._sample(voting, ("Std-CoT", 0)) / "votes.parquet")
+    assert votes["samples"].eq(3).all() and votes["agreement"].between(0, 1).all()
+    assert len(votes) == sum(len(grid.split(ws, name)) for name in grid.EVALUATED)
+
+
+def log(method, seed, lr, kept, accuracies):
+    """Epochs of a method's last phase: (validation, test) after each."""
+    names = grid.phase_names(phases(method))
+    return [
+        {"phases": names, "seed": seed, "lr": lr, "kept": kept, "epoch": float(epoch)}
+        | {"eval_accuracy": validation, "eval_test_accuracy": test}
+        for epoch, (validation, test) in enumerate(accuracies, start=1)
+    ]
+
+
+def test_each_rule_reports_its_own_epoch_of_the_same_training():
+    rows = log("Std-CoT", 0, 1e-3, True, [(0.5, 0.3), (0.7, 0.4), (0.7, 0.9), (0.6, 0.5)])
+    rows += log("Std-CoT", 0, 1e-2, False, [(0.1, 1.0)])  # another rate, which was not kept
+    rows.insert(2, {**rows[0], "epoch": 1.5, "eval_accuracy": None, "eval_test_accuracy": None})
+    table = grid.reported(pd.DataFrame(rows), ["Std-CoT"])
+    assert table.to_numpy().tolist() == [
+        ["Std-CoT", 0, "validation", 2.0, 0.4],  # the first of equals
+        ["Std-CoT", 0, "last", 4.0, 0.5],
+        ["Std-CoT", 0, "paper", 3.0, 0.9],
+    ]
+    unfollowed = pd.DataFrame(rows).assign(eval_test_accuracy=None)
+    with pytest.raises(KitError, match="was not followed: set training"):
+        grid.reported(unfollowed, ["Std-CoT"])
+
+
+def test_choices_name_rate_and_epoch_of_every_phase():
+    rows = log("EDIT w/o KRSL", 1, 1e-3, True, [(0.5, None), (0.4, None)])
+    rows += log("EDIT w/o KRSL", 1, 1e-2, False, [(0.4, None), (0.3, None)])
+    rows += log("EDIT", 1, 1e-4, True, [(0.6, None), (0.8, None)])
+    table = grid.choices(pd.DataFrame(rows), ["EDIT w/o KRSL", "EDIT"])
+    assert table.to_numpy().tolist() == [
+        ["EDIT w/o KRSL", 1, 1, "SFT on D+merge", 1e-3, 1.0, 0.5],
+        ["EDIT", 1, 1, "SFT on D+merge", 1e-3, 1.0, 0.5],
+        ["EDIT", 1, 2, "KRSL on Ddual", 1e-4, 2.0, 0.8],
+    ]
 
 
 def test_a_student_that_was_not_trained_is_named(ws):

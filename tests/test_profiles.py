@@ -60,6 +60,13 @@ def test_a_value_is_overridden_by_its_dotted_name():
         ("mini", ["training.krsl.lr=fast"], r"training.krsl.lr: .*number.*found 'fast'"),
         ("mini", ["training.krsl.lr=-1"], "training.krsl.lr: .*greater than 0"),
         ("mini", ["training.seeds=[1, 2"], "not valid YAML"),
+        (
+            "mini",
+            ["training.checkpoint=last", "training.follow_test=true"],
+            "follow_test needs checkpoint validation, found last",
+        ),
+        ("mini", ["exam.self_consistency=[SBS]"], "SBS is not in training.methods"),
+        ("mini", ["exam.untrained=[one-shot]"], "'one-shot'"),
         ("mini", ["training.checkpoint=paper"], "training.checkpoint: .*'validation' or 'last'"),
         ("mini", ["benchmark.name=bbh"], "teacher.kind puzzle answers benchmark.name puzzles"),
         ("recorded", ["keysteps.unit=tokens"], "tokens needs a student"),

@@ -86,3 +86,19 @@ def test_puzzle_exemplars_are_solved_and_fit_the_layout(task):
 
 def test_a_student_is_asked_in_one_way():
     assert prompts.student("What is 2 plus 2?") == "Q: What is 2 plus 2?\nA:\n"
+
+
+def test_exemplars_that_do_not_fit_are_left_out_the_last_first():
+    shown = [Exemplar(f"What is {n} plus 1?", str(n + 1), f"It is {n + 1}.") for n in range(3)]
+    shots = prompts.Shots("Do sums.", tuple(shown))
+
+    def asked(style, room):
+        return prompts.fitted(style, shots, "What is 9 plus 9?", lambda text: len(text) <= room)
+
+    whole, all_three = asked("few-shot-CoT", 10_000)
+    assert all_three == 3 and whole == prompts.baseline("few-shot-CoT", shots, "What is 9 plus 9?")
+    cut, two = asked("few-shot-CoT", len(whole) - 1)
+    assert two == 2 and shown[1].question in cut and shown[2].question not in cut
+    bare, none = asked("few-shot", 0)  # asked all the same
+    assert none == 0 and "What is 9 plus 9?" in bare
+    assert asked("zero-shot", 10_000)[1] == 0

@@ -8,7 +8,7 @@ from torch.testing import assert_close
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
 from editlib import ragged, training
-from editlib.profiles import KRSL, Optimization
+from editlib.profiles import DPO, DPOP, KRSL, Optimization, SimPO
 
 SFT = Optimization(lr=1e-2, also_try=[], epochs=1, batch=8, accumulation=1, lr_decay=1.0)
 EDIT = KRSL(**SFT.model_dump(), alpha=1.0, beta=0.5, per="response", ceiling=20.0)
@@ -50,6 +50,7 @@ def pair(rng, shared, correct_key=None, wrong_key=None):
     for side, given in (("correct", correct_key), ("wrong", wrong_key)):
         chance = rng.random(len(row[side])) < 0.4
         row[f"{side}_key"] = chance if given is None else np.full(len(row[side]), given)
+        row[f"{side}_reference"] = -rng.uniform(2, 5) * len(row[side])
     return row
 
 
@@ -65,7 +66,9 @@ def duals(seed=0):
 
 def responses(seed=0):
     rng = np.random.default_rng(seed)
-    return [{"prompt": some_ids(rng), "response": some_ids(rng)} for _ in range(8)]
+    plain = [{"prompt": some_ids(rng), "response": some_ids(rng)} for _ in range(8)]
+    heavy, light = plain[0] | {"weight": 3.0}, plain[1] | {"weight": 0.5}
+    return [*plain[2:], {"parts": [heavy, light]}, {"parts": [heavy]}]
 
 
 def step(model, rows, settings, tmp_path, padded, implementation=ragged.NAME):
@@ -101,12 +104,15 @@ SETTINGS = {
     "krsl, beta 0": EDIT.model_copy(update={"beta": 0.0}),
     "krsl, per key": EDIT.model_copy(update={"per": "key"}),
     "krsl, low ceiling": EDIT.model_copy(update={"ceiling": 4.0}),
+    "dpo": DPO(**SFT.model_dump(), beta=0.1),
+    "dpop": DPOP(**SFT.model_dump(), beta=0.01, penalty=5.0),
+    "simpo": SimPO(**SFT.model_dump(), beta=2.0, margin=1.0),
 }
 
 
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 def test_loss_and_gradients_equal_those_of_padded_batches(settings, tmp_path):
-    rows = duals() if isinstance(settings, KRSL) else responses()
+    rows = responses() if settings is SFT else duals()
     model = student()
     padded = step(model, rows, settings, tmp_path, padded=True)
     assert_same(step(model, rows, settings, tmp_path, padded=False), padded)
@@ -117,6 +123,29 @@ def test_the_ceiling_of_that_test_leaves_some_tokens_alone(tmp_path):
     low = step(model, duals(), SETTINGS["krsl, low ceiling"], tmp_path, padded=True)
     with pytest.raises(AssertionError):
         assert_same(low, step(model, duals(), EDIT, tmp_path, padded=True))
+
+
+@pytest.mark.parametrize("name", ["dpo", "dpop", "simpo"])
+def test_that_test_can_fail_for_preferences(name, tmp_path, monkeypatch):
+    """Two tokens of one rationale in the place of each other are noticed."""
+    model = student()
+    padded = step(model, duals(), SETTINGS[name], tmp_path, padded=True)
+    monkeypatch.setattr(
+        ragged, "pack_whole_duals", lambda rows: ragged.pack_duals(two_swapped(rows))
+    )
+    with pytest.raises(AssertionError):
+        assert_same(step(model, duals(), SETTINGS[name], tmp_path, padded=False), padded)
+
+
+def two_swapped(rows):
+    """Every token asked for, but the last two of the longest wrong side change places."""
+    whole = [
+        row | {f"{side}_key": np.ones(len(row[side]), dtype=bool) for side in ("correct", "wrong")}
+        for row in rows
+    ]
+    last = max(whole, key=lambda row: len(row["wrong"]))
+    last["wrong"] = [*last["wrong"][:-2], *last["wrong"][-2:][::-1]]
+    return whole
 
 
 @pytest.mark.parametrize("where", ["branch", "positions"])

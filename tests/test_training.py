@@ -98,6 +98,7 @@ def test_krsl_by_hand(per, ceiling, expected):
 
 def test_sft_by_hand():
     logp, batch, _ = hand_made()
+    batch["weight"] = torch.ones(2, 1)
     assert objectives.sft_loss(logp, batch, torch.tensor(6)).loss.item() == pytest.approx(46 / 6)
 
 
@@ -200,6 +201,27 @@ def test_the_best_epoch_on_validation_is_kept_the_first_of_equals(tok, tiny, tmp
     settings = SFT.model_copy(update={"epochs": 4})
     training.fit(tiny, sft_rows(tok), settings, seed=0, scratch=tmp_path, score=score)
     assert_close(weights(tiny), seen[1])
+
+
+def test_test_questions_are_logged_and_choose_nothing(tok, tiny, tmp_path):
+    scores, tests, seen = iter([0.8, 0.2, 0.1]), iter([0.1, 0.9, 0.5]), []
+
+    def follow(student):
+        seen.append(weights(student).clone())
+        return next(tests)
+
+    settings = SFT.model_copy(update={"epochs": 3})
+    log = training.fit(
+        tiny,
+        sft_rows(tok),
+        settings,
+        seed=0,
+        scratch=tmp_path,
+        score=lambda _: next(scores),
+        follow=follow,
+    )
+    assert [e["eval_test_accuracy"] for e in log if "eval_accuracy" in e] == [0.1, 0.9, 0.5]
+    assert_close(weights(tiny), seen[0])  # the best on validation questions, worst on those of test
 
 
 def test_a_killed_run_goes_on_from_its_last_whole_checkpoint(tok, tiny, tmp_path):

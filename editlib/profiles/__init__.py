@@ -234,12 +234,37 @@ class KRSL(Optimization):
     ceiling: PositiveFloat  # nats; wrong key tokens at or above it are left alone
 
 
+class DPO(Optimization):
+    """batch: pairs."""
+
+    beta: PositiveFloat  # how dear it is to leave the student that it starts from; Table 9: 0.1
+
+
+class DPOP(DPO):
+    """DPO-Positive, which looks after the correct side."""
+
+    penalty: PositiveFloat  # on what the correct side loses; 50 in its paper, where it is lambda
+
+
+class SimPO(Optimization):
+    """batch: pairs."""
+
+    beta: PositiveFloat  # 2 to 10 in its paper
+    margin: float = Field(ge=0)  # gamma; about half of beta in its paper
+
+
 class Training(Settings):
     seeds: Annotated[list[int], Field(min_length=1)]
     methods: Annotated[list[str], Field(min_length=1)]
     checkpoint: Literal["validation", "last"]
+    follow_test: bool = (
+        False  # log the accuracy on test questions after each epoch; chooses nothing
+    )
     sft: Optimization
     krsl: KRSL
+    dpo: DPO | None = None  # these three: None where no method needs them
+    dpop: DPOP | None = None
+    simpo: SimPO | None = None
 
     @field_validator("methods")
     @classmethod
@@ -249,15 +274,44 @@ class Training(Settings):
         return names
 
     @model_validator(mode="after")
+    def _has_settings(self) -> "Training":
+        for name in self.methods:
+            for section in sorted(methods.objectives(name)):
+                if getattr(self, section) is None:
+                    raise ValueError(f"method {name} needs training.{section}, which is not set")
+        return self
+
+    @model_validator(mode="after")
     def _can_choose(self) -> "Training":
-        if self.checkpoint != "validation" and (self.sft.also_try or self.krsl.also_try):
+        sections = (self.sft, self.krsl, self.dpo, self.dpop, self.simpo)
+        searched = any(section.also_try for section in sections if section is not None)
+        if self.checkpoint != "validation" and searched:
             raise ValueError(f"also_try needs checkpoint validation, found {self.checkpoint}")
+        if self.checkpoint != "validation" and self.follow_test:
+            raise ValueError(f"follow_test needs checkpoint validation, found {self.checkpoint}")
         return self
 
 
 class Decoding(Settings):
     max_new_tokens: PositiveInt
     batch: PositiveInt
+
+
+class Exam(Settings):
+    """What is asked besides: the untrained student in other ways, and for many samples."""
+
+    untrained: list[Literal["zero-shot", "few-shot", "zero-shot-CoT", "few-shot-CoT"]] = []
+    self_consistency: list[str] = []  # methods
+    samples: PositiveInt = 8  # this and the next two: Table 8
+    temperature: PositiveFloat = 0.7
+    top_p: float = Field(0.95, gt=0, le=1)
+
+    @field_validator("self_consistency")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        for name in names:
+            methods.phases(name)
+        return names
 
 
 class Profile(Settings):
@@ -274,6 +328,7 @@ class Profile(Settings):
     student: Student | None = None  # None: no student is trained (recorded)
     training: Training | None = None
     decoding: Decoding | None = None
+    exam: Exam = Exam()
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Profile":
@@ -289,6 +344,9 @@ class Profile(Settings):
             self.benchmark.out_of_domain or self.benchmark.per_task
         ):
             raise ValueError("benchmark.out_of_domain and per_task are for bbh, not for puzzles")
+        asked = self.training.methods if self.training else []
+        if absent := [name for name in self.exam.self_consistency if name not in asked]:
+            raise ValueError(f"exam.self_consistency: {absent[0]} is not in training.methods")
         if self.keysteps.unit == "tokens" and self.student is None:
             raise ValueError("keysteps.unit tokens needs a student, whose tokens they are")
         return self
