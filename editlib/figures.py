@@ -131,8 +131,9 @@ def locators(table: pd.DataFrame) -> Figure:
         for kind, colour in KIND_NAMES.items():
             part = table[table["group"] == kind]
             look = {"color": colour, "marker": KIND_MARKS[kind], "alpha": 0.85}
-            ax.plot(100 * part[measure], part["locator"], linestyle="", label=kind, **look)
-        ax.set(xlabel=f"{measure} (%)", xlim=(-3, 103))
+            shown = ax.plot(100 * part[measure], part["locator"], linestyle="", label=kind, **look)
+            shown[0].set_clip_on(False)  # marks at 0 and at 100 % are drawn whole
+        ax.set(xlabel=f"{measure} (%)", xlim=(0, 100))
         ax.grid(axis="x", color="0.9")
     axes[0].invert_yaxis()
     fig.legend(*ax.get_legend_handles_labels(), loc="outside upper right", ncols=3, frameon=False)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 import transformers
+from accelerate.utils import send_to_device
 from joblib import Parallel, cpu_count, delayed, parallel_config
 from tqdm.auto import tqdm
 
@@ -43,6 +44,7 @@ UNTRAINED = "Base student"
 STUDENT = "student, "  # the rows of Table 1 that are asked by its prompts begin so
 EVALUATED = ("test", "longer", "families")  # of puzzles
 PROBE = 128  # pairs whose key and routine tokens are followed through training
+PROBED_AT_ONCE = 8  # pairs: the logits of 128 would not fit a processor's cache
 TRAINING = (
     batching,
     objectives,
@@ -282,19 +284,19 @@ def probe(ws: Workspace, model) -> dict[str, float]:
     """Mean NLL (nats) of key and routine tokens of both sides, over a fixed sample of pairs."""
     model.eval()
     rows, _ = phase_rows(ws, "Ddual")
-    step = max(1, len(rows) // PROBE)
-    batch = batching.collate_duals(rows[::step][:PROBE])
-    inputs = {name: tensor.to(model.device) for name, tensor in batch.items()}
-    logits = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
-    nll = -objectives.token_logp(logits, inputs["input_ids"])
-    routine = inputs["response"] & ~inputs["key"]
-    means = {}
-    for name, where in {"key": inputs["key"], "routine": routine}.items():
-        for side, values, mask in zip(
-            ("correct", "wrong"), nll.chunk(2), where.chunk(2), strict=True
-        ):
-            means[f"{side}_{name}"] = values[mask].mean().item()
-    return means
+    sample = rows[:: max(1, len(rows) // PROBE)][:PROBE]
+    sample.sort(key=lambda row: len(row["prompt"]) + len(row["correct"]))  # little is padded
+    found: dict[str, list[torch.Tensor]] = {}
+    for start in range(0, len(sample), PROBED_AT_ONCE):
+        batch = send_to_device(
+            batching.collate_duals(sample[start : start + PROBED_AT_ONCE]), model.device
+        )
+        nll = -training.log_probabilities(model, batch, "response")
+        for name, where in {"key": batch["key"], "routine": ~batch["key"]}.items():
+            sides = zip(nll.chunk(2), (where & batch["response"]).chunk(2), strict=True)
+            for side, (values, mask) in zip(("correct", "wrong"), sides, strict=True):
+                found.setdefault(f"{side}_{name}", []).append(values[mask])
+    return {name: torch.cat(values).mean().item() for name, values in found.items()}
 
 
 def adapter(ws: Workspace, path: Sequence[Phase], seed: int) -> Path:

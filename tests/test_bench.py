@@ -5,11 +5,21 @@ import pandas as pd
 import pytest
 
 from editlib import bench
-from editlib.bench import Baseline, Benchmark, extraction, gpu, pairs, scale, steps, writing
+from editlib.bench import (
+    Baseline,
+    Benchmark,
+    extraction,
+    gpu,
+    pairs,
+    profile,
+    scale,
+    steps,
+    writing,
+)
 from editlib.bench.__main__ import write
 
 
-def test_ways_run_in_turn_on_the_same_input_after_one_run_unmeasured():
+def test_ways_run_in_turn_on_the_same_input_after_one_run_of_the_kit():
     calls = []
     benchmark = Benchmark(
         "sum",
@@ -18,7 +28,7 @@ def test_ways_run_in_turn_on_the_same_input_after_one_run_unmeasured():
         {"plain": Baseline(lambda i: calls.append(("plain", i)), 2)},
     )
     times = bench.run_in_turn([benchmark], repeats=2)
-    turns = [("plain", 0), ("kit", 0), ("plain", 0), ("kit", 0), ("plain", 1), ("kit", 1)]
+    turns = [("kit", 0), ("plain", 0), ("kit", 0), ("plain", 1), ("kit", 1)]
     assert calls == turns
     assert list(times["way"]) == ["plain", "kit"] * 2 and list(times["repeat"]) == [0, 0, 1, 1]
 
@@ -74,6 +84,13 @@ def test_scale_counts_pairs_and_measures_in_fresh_processes():
     assert row["pairs"] == 120 and row["seconds"] > 0 and row["mb"] >= 0
 
 
+def test_the_parts_of_a_step_are_the_whole():
+    table = pd.DataFrame(profile.shares())
+    assert table.groupby("work")["share"].sum().between(0.999, 1.2).all()
+    products = table[table["part"] == "matrix products"].set_index("work")["share"]
+    assert products.between(0.1, 0.9).all() and len(products) == 3
+
+
 def test_the_benchmark_for_gpus_runs_on_a_tiny_student_without_one(tmp_path, monkeypatch):
     arguments = ["bench", "--shape", "tiny", "--batch", "2", "--results", str(tmp_path)]
     monkeypatch.setattr("sys.argv", arguments)
@@ -91,6 +108,7 @@ def test_the_page_shows_what_the_tables_hold(tmp_path):
         "ratios": pd.DataFrame({"benchmark": ["sum"], "ratio": [1234.5]}),
         "memory": pd.DataFrame({"way": ["kit"], "mb": [3.0]}),
         "scale": pd.DataFrame({"pairs": [1000], "seconds": [0.25]}),
+        "profile": pd.DataFrame({"part": ["attention"], "share": [0.5]}),
     }
     write(tmp_path, tables)
     page = (tmp_path / "README.md").read_text()

@@ -87,7 +87,9 @@ def test_a_file_of_the_users_own_is_a_profile(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("notebooks: [", "mine.yaml is not valid YAML"),
+        ("notebooks: [", "mine.yaml, line 1, column 13: not valid YAML: .* flow node"),
+        ("a: 1\nb: {c: 2", "mine.yaml, line 2, column 9: not valid YAML"),
+        ("a: \x07", "mine.yaml: not valid YAML: unacceptable character"),
         ("- a list", "mine.yaml: expected settings by name, found list"),
         ("", "mine.yaml: expected settings by name, found NoneType"),
         ("notebooks: []\nspeed: 9", "speed: Extra inputs are not permitted"),
@@ -95,8 +97,9 @@ def test_a_file_of_the_users_own_is_a_profile(tmp_path):
 )
 def test_a_broken_file_is_refused(tmp_path, text, message):
     (tmp_path / "mine.yaml").write_text(text)
-    with pytest.raises(BadProfile, match=message):
+    with pytest.raises(BadProfile, match=message) as error:
         load(str(tmp_path / "mine.yaml"))
+    assert "\n" not in str(error.value)
 
 
 ENDPOINT = """

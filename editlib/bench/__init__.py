@@ -5,6 +5,7 @@ they do, but a ratio of neighbours holds. Baselines are definitions written to b
 library's way; that the results are equal is checked here once and tested in tests/.
 """
 
+import json
 import resource
 import statistics
 import sys
@@ -12,10 +13,15 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
+from pathlib import Path
 
 import pandas as pd
 from tqdm.auto import tqdm
+
+from editlib.manifest import commit, hardware
+from editlib.records import atomic_write
 
 REPEATS = 5
 Job = Callable[[int], object]  # (repeat) -> anything; each repeat may take other input
@@ -44,26 +50,27 @@ class Benchmark:
 
 
 def run_in_turn(benchmarks: Sequence[Benchmark], repeats: int = REPEATS) -> pd.DataFrame:
-    """Time every job of every benchmark, baselines and kit in turn, after one run unmeasured.
+    """Time every job of every benchmark, baselines and kit in turn.
 
+    The kit's way runs once before, unmeasured: baselines call the same kernels, and some take long.
     Returns one row a run: benchmark, work, way, repeat, seconds.
     """
     rows = []
-    total = sum(len(each.jobs) for each in benchmarks) * (repeats + 1)
-    with tqdm(total=total, desc="bench") as bar:
+    with tqdm(total=sum(len(each.jobs) for each in benchmarks) * repeats, desc="bench") as bar:
         for benchmark in benchmarks:
-            for repeat in range(-1, repeats):
+            benchmark.kit(0)
+            for repeat in range(repeats):
                 for way, job in benchmark.jobs.items():
-                    seconds = _seconds(job, max(repeat, 0))
+                    seconds = seconds_of(partial(job, repeat))
                     rows.append((benchmark.name, benchmark.work, way, repeat, seconds))
                     bar.update()
-    times = pd.DataFrame(rows, columns=["benchmark", "work", "way", "repeat", "seconds"])
-    return times[times["repeat"] >= 0].reset_index(drop=True)
+    return pd.DataFrame(rows, columns=["benchmark", "work", "way", "repeat", "seconds"])
 
 
-def _seconds(job: Job, repeat: int) -> float:
+def seconds_of(job: Callable[[], object]) -> float:
+    """How long a job takes, once."""
     started = time.perf_counter()
-    job(repeat)
+    job()
     return time.perf_counter() - started
 
 
@@ -96,3 +103,10 @@ def peak_mb() -> float:
     """The most memory that this process has held so far, MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def write_machine(folder: Path, **more) -> str:
+    """Say in machine.json what the numbers beside it were measured on; returns its text."""
+    text = json.dumps({"commit": commit(), "hardware": hardware(), **more}, indent=1) + "\n"
+    atomic_write(folder / "machine.json", lambda file: file.write_text(text, encoding="utf-8"))
+    return text

@@ -1,14 +1,21 @@
 """``python -m editlib.bench``: run the benchmarks, print the ratios, write results/bench/."""
 
 import argparse
-import json
 from pathlib import Path
 
 import pandas as pd
 import torch
 
-from editlib.bench import extraction, ratios, run_in_turn, scale, steps, writing
-from editlib.manifest import commit, hardware
+from editlib.bench import (
+    extraction,
+    profile,
+    ratios,
+    run_in_turn,
+    scale,
+    steps,
+    write_machine,
+    writing,
+)
 from editlib.records import atomic_write
 from editlib.workspace import KIT
 
@@ -16,6 +23,7 @@ RESULTS = KIT.parent / "results" / "bench"
 SAYS = {
     "ratios": "How many times faster than each baseline: medians of 5 turns, lowest and highest",
     "memory": "Peak memory of one KRSL step over that of the loaded student",
+    "profile": "Where the time of the profile mini goes, on one thread and under a profiler",
     "scale": "Key steps from a table of pairs to a table of marks; memory over that at the start",
 }
 
@@ -34,6 +42,7 @@ def main() -> None:
         "ratios": ratios(groups, times),
         "memory": pd.DataFrame(steps.memory()),
         "scale": pd.DataFrame(scale.extraction(options.pairs)),
+        "profile": pd.DataFrame(profile.shares()),
     }
     write(options.results, tables)
     print((options.results / "README.md").read_text(encoding="utf-8"))
@@ -43,9 +52,7 @@ def write(folder: Path, tables: dict[str, pd.DataFrame]) -> None:
     """The tables as CSV, the machine as JSON, and a page that shows both."""
     for name, table in tables.items():
         atomic_write(folder / f"{name}.csv", lambda file, t=table: t.to_csv(file, index=False))
-    machine = {"commit": commit(), "hardware": hardware(), "threads": torch.get_num_threads()}
-    text = json.dumps(machine, indent=1) + "\n"
-    atomic_write(folder / "machine.json", lambda file: file.write_text(text, encoding="utf-8"))
+    text = write_machine(folder, threads=torch.get_num_threads())
     page = [f"# Speed\n\nAs `make bench` wrote it on this machine:\n\n```\n{text}```"]
     page += [f"{said}:\n\n{_markdown(tables[name])}" for name, said in SAYS.items()]
     whole = "\n\n".join(page) + "\n"

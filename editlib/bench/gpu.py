@@ -4,19 +4,16 @@ Random weights in bfloat16 and LoRA as published, on one GPU. Writes results/ben
 """
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import LlamaConfig, LlamaForCausalLM
+from peft import PeftModel
+from transformers import LlamaConfig
 
-from editlib import profiles, ragged
-from editlib.bench import pairs, steps
-from editlib.manifest import commit, hardware
+from editlib.bench import pairs, steps, write_machine
 from editlib.records import atomic_write
 from editlib.workspace import KIT
 
@@ -29,17 +26,6 @@ SHAPES = {
         hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4
     ),
 }
-
-
-def student(shape: str, device: str) -> PeftModel:
-    """Random weights of a shape with LoRA of rank 64 on q and v (Table 16), ragged batches on."""
-    lora = profiles.load("paper").student.lora
-    with torch.device(device):
-        base = LlamaForCausalLM._from_config(SHAPES[shape], dtype=torch.bfloat16)
-    adapted = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=lora.targets)
-    model = get_peft_model(base, adapted).train()
-    assert ragged.install(model.get_base_model())
-    return model
 
 
 def measure(model: PeftModel, batches: Sequence[list[dict]], phase: str, way: str) -> dict:
@@ -84,14 +70,12 @@ def main() -> None:
     fitting = [row for row in rows if steps.longest(row) <= steps.PUBLISHED_LENGTH]
     size = options.batch
     batches = [fitting[i : i + size] for i in range(0, len(fitting) - size + 1, size)]
-    model = student(options.shape, device)
+    model = steps.student(SHAPES[options.shape], device, torch.bfloat16)
     table = pd.DataFrame(
         measure(model, batches, phase, way) for phase in ("krsl", "sft") for way in steps.WAYS
     )
-    machine = {"commit": commit(), "hardware": hardware(), "shape": options.shape, "batch": size}
-    text = json.dumps(machine, indent=1) + "\n"
     atomic_write(options.results / "steps.csv", lambda file: table.to_csv(file, index=False))
-    atomic_write(options.results / "machine.json", lambda file: file.write_text(text))
+    write_machine(options.results, shape=options.shape, batch=size)
     print(table.to_string(index=False, float_format="{:.3g}".format))
 
 

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 
-from editlib import benchmarks, keysteps, puzzles
+from editlib import benchmarks, keysteps, prompts, puzzles
 from editlib.records import DualCoT
 
 VOCABULARY = 32_000
@@ -44,18 +44,20 @@ def rows(duals: Sequence[DualCoT]) -> list[dict]:
     def small(ids: Sequence[int]) -> list[int]:
         return [RESERVED + i % (VOCABULARY - RESERVED) for i in ids]
 
-    segment = keysteps.WordSegmenter()
-    prompts = segment.ids([f"Q: {pair.question}\nA:\n" for pair in duals])
-    marks = keysteps.mark(duals, segment)
+    made = tokenized(duals, keysteps.WordSegmenter())
     return [
-        {
-            "prompt": small(prompt),
-            "correct": small(row.correct_ids),
-            "correct_key": row.correct_key,
-            "wrong": small(row.wrong_ids),
-            "wrong_key": row.wrong_key,
-        }
-        for prompt, row in zip(prompts, marks.itertuples(), strict=True)
+        row | {name: small(row[name]) for name in ("prompt", "correct", "wrong")} for row in made
+    ]
+
+
+def tokenized(duals: Sequence[DualCoT], segment: keysteps.Segmenter) -> list[dict]:
+    """Pairs as KRSL takes them, in the units of a segmenter."""
+    asked = segment.ids([prompts.student(pair.question) for pair in duals])
+    sides = ["correct_ids", "correct_key", "wrong_ids", "wrong_key"]
+    marks = keysteps.mark(duals, segment)[sides].rename(columns=lambda n: n.removesuffix("_ids"))
+    return [
+        {"prompt": list(prompt)} | row
+        for prompt, row in zip(asked, marks.to_dict("records"), strict=True)
     ]
 
 

@@ -59,15 +59,11 @@ def _real(tokenizer) -> list[Ids]:
 @torch.inference_mode()
 def generate(model: PreTrainedModel, tokenizer, rows: Ids, new: int) -> Ids:
     """New ids by transformers' own loop, its cache growing by concatenation."""
-    width = max(map(len, rows))
-    pads = [[tokenizer.pad_token_id] * (width - len(row)) for row in rows]
-    ids = torch.tensor([pad + row for pad, row in zip(pads, rows, strict=True)])
-    mask = torch.tensor([[0] * len(p) + [1] * len(r) for p, r in zip(pads, rows, strict=True)])
+    inputs = tokenizer.pad({"input_ids": rows}, padding_side="left", return_tensors="pt")
+    width = inputs["input_ids"].shape[1]
     ends = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
-    out = model.generate(
-        ids, attention_mask=mask, do_sample=False, max_new_tokens=new, **ends
-    ).tolist()
-    return [_closed(row[width:], tokenizer.eos_token_id) for row in out]
+    out = model.generate(**inputs, do_sample=False, max_new_tokens=new, **ends)[:, width:]
+    return [_closed(row, tokenizer.eos_token_id) for row in out.tolist()]
 
 
 def _closed(ids: list[int], end: int) -> list[int]:

@@ -384,8 +384,14 @@ def _validated(values: dict, path: Path) -> Profile:
 def _parse(text: str, where: str):
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise BadProfile(f"{where} is not valid YAML: {error}") from error
+    except yaml.MarkedYAMLError as error:
+        place = error.problem_mark
+        raise BadProfile(
+            f"{where}, line {place.line + 1}, column {place.column + 1}: not valid YAML: "
+            + ", ".join(filter(None, [error.context, error.problem]))
+        ) from error
+    except yaml.YAMLError as error:  # a character that no YAML may hold
+        raise BadProfile(f"{where}: not valid YAML: {' '.join(str(error).split())}") from error
 
 
 def _set(values: dict, settings: Settings, override: str) -> None:
