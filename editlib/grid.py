@@ -232,9 +232,8 @@ def train(ws: Workspace) -> Path:
 
     Makes history.parquet (phases, seed, lr, kept: whether the student of this rate was kept, and
     the Trainer's log: step, epoch, loss, ...), choices.parquet (the table of choices) and
-    probes.parquet (phases, seed, and mean NLL of key
-    and routine tokens of both sides of a fixed sample of training pairs). The adapters lie in the
-    stages of the cells.
+    probes.parquet (phases, seed, and mean NLL of key and routine tokens of both sides of a fixed
+    sample of training pairs). The adapters lie in the stages of the cells.
     """
     inputs = ["annotation", "duals", "keysteps"]
     learnt = {phase.data for method in ws.profile.training.methods for phase in phases(method)}
