@@ -6,7 +6,7 @@ cell is a stage of its own, so a killed run loses at most the cells in flight.
 
 import json
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -89,17 +89,20 @@ class Cell:
         return f"students/{' then '.join(map(str, self.path))}/seed {self.seed}"
 
 
-def cells(methods: Iterable[str], seeds: Iterable[int]) -> list[list[Cell]]:
-    """All cells, those of first phases, then of second ones and so on; none twice."""
-    paths = [phases(method)[:n] for method in methods for n in range(1, len(phases(method)) + 1)]
-    depth = max(map(len, paths))
-    seeds = list(seeds)
+def cells(seeds: Mapping[str, Iterable[int]]) -> list[list[Cell]]:
+    """All cells, those of first phases, then of second ones and so on; none twice.
+
+    seeds: of each method.
+    """
+    found = [
+        Cell(phases(method)[:n], seed)
+        for method in seeds
+        for n in range(1, len(phases(method)) + 1)
+        for seed in seeds[method]
+    ]
+    depth = max(len(cell.path) for cell in found)
     return [
-        [
-            Cell(path, seed)
-            for path in dict.fromkeys(p for p in paths if len(p) == n)
-            for seed in seeds
-        ]
+        list(dict.fromkeys(cell for cell in found if len(cell.path) == n))
         for n in range(1, depth + 1)
     ]
 
@@ -236,7 +239,7 @@ def train(ws: Workspace) -> Path:
     sample of training pairs). The adapters lie in the stages of the cells.
     """
     inputs = ["annotation", "duals", "keysteps"]
-    learnt = {phase.data for method in ws.profile.training.methods for phase in phases(method)}
+    learnt = {phase.data for method in ws.profile.training.students for phase in phases(method)}
     if views.RESAMPLED in learnt:
         inputs.append(pipeline.resample(ws).name)
     return ws.stage(
@@ -248,13 +251,13 @@ def train(ws: Workspace) -> Path:
 
 
 def _train(ws: Workspace, folder: Path) -> None:
-    levels = cells(ws.profile.training.methods, ws.profile.training.seeds)
+    levels = cells(ws.profile.training.students)
     for depth, level in enumerate(levels, start=1):
         run_all(partial(train_cell, ws), level, desc=f"training, phase {depth} of {len(levels)}")
     trained = [cell for level in levels for cell in level]
     history = pd.concat(_history(ws, c) for c in trained)
     write_frame(folder / "history.parquet", history)
-    write_frame(folder / "choices.parquet", choices(history, ws.profile.training.methods))
+    write_frame(folder / "choices.parquet", choices(history, list(ws.profile.training.students)))
     base = pd.DataFrame(
         [{"phases": UNTRAINED, "seed": 0, **probe(ws, students.load_base(ws.profile.student))}]
     )
@@ -486,10 +489,10 @@ def evaluate(ws: Workspace) -> Path:
 
 
 def _evaluate(ws: Workspace, folder: Path) -> None:
-    methods, seeds = ws.profile.training.methods, ws.profile.training.seeds
     untrained = [UNTRAINED, *(f"{STUDENT}{style}" for style in ws.profile.exam.untrained)]
     examined = [(name, 0) for name in untrained]
-    examined += [(method, seed) for method in methods for seed in seeds]
+    trained = ws.profile.training.students
+    examined += [(method, seed) for method, seeds in trained.items() for seed in seeds]
     folders = run_all(partial(_examine, ws), examined, desc="evaluation")
     frames = [read_frame(f / "predictions.parquet") for f in folders]
     write_frame(folder / "predictions.parquet", pd.concat(frames, ignore_index=True))

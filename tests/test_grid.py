@@ -50,10 +50,19 @@ def ws(tmp_path_factory):
 
 def test_methods_that_begin_alike_share_their_first_cell():
     named = ["Std-CoT", "Std-CoT continued", "EDIT w/o KRSL", "EDIT w/o RWC", "EDIT"]
-    first, second = grid.cells(named, [0, 1])
+    first, second = grid.cells(dict.fromkeys(named, (0, 1)))
     assert [str(cell.path[0]) for cell in first] == ["SFT on D+"] * 2 + ["SFT on D+merge"] * 2
     assert len(second) == 6
     assert len({cell.name for cell in first + second}) == 10
+
+
+def test_ablations_have_seeds_of_their_own():
+    first, second = grid.cells({"Std-CoT": [0, 1, 2], "EDIT": [0, 1, 2], "EDIT, words": [0]})
+    assert [cell.seed for cell in first] == [0, 1, 2] * 2
+    assert [(str(cell.path[-1]), cell.seed) for cell in second][-2:] == [
+        ("KRSL on Ddual", 2),
+        ("KRSL on Ddual, key words", 0),
+    ]
 
 
 def test_no_two_methods_ask_the_students_of_one_phase_in_two_ways():
@@ -179,7 +188,7 @@ TRAINED = [
 
 def test_one_student_of_each_kind_is_trained_and_its_log_kept(ws):
     """Each differs from the student that it starts from, and from all others."""
-    first, second = grid.cells(TRAINED, [0])
+    first, second = grid.cells(dict.fromkeys(TRAINED, (0,)))
     for cell in (*first, *second):
         grid.train_cell(ws, cell)
     weights = [grid.adapter_fingerprint(ws, cell.path, 0) for cell in (*first, *second)]

@@ -78,6 +78,13 @@ def test_what_is_wrong_is_named_with_what_is_valid(name, overrides, message):
         load(name, overrides)
 
 
+def test_ablations_are_methods_with_fewer_seeds():
+    more = "training.ablations={seeds: [5], methods: ['EDIT, words', EDIT]}"
+    students = load("mini", [more]).training.students
+    assert students["EDIT"] == [0, 1, 2] and students["EDIT, words"] == [5]
+    assert list(students)[-1] == "EDIT, words"
+
+
 def test_a_file_of_the_users_own_is_a_profile(tmp_path):
     text = (profiles.HERE / "smoke.yaml").read_text().replace("seed: 0", "seed: 5")
     (tmp_path / "mine.yaml").write_text(text)

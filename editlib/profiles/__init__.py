@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -253,9 +254,27 @@ class SimPO(Optimization):
     margin: float = Field(ge=0)  # gamma; about half of beta in its paper
 
 
+def _known(names: list[str]) -> list[str]:
+    for name in names:
+        methods.phases(name)
+    return names
+
+
+Methods = Annotated[list[str], Field(min_length=1), AfterValidator(_known)]
+Seeds = Annotated[list[int], Field(min_length=1)]
+
+
+class Ablations(Settings):
+    """Methods that are asked less of: those of the second line, with seeds of their own."""
+
+    seeds: Seeds
+    methods: Methods
+
+
 class Training(Settings):
-    seeds: Annotated[list[int], Field(min_length=1)]
-    methods: Annotated[list[str], Field(min_length=1)]
+    seeds: Seeds
+    methods: Methods
+    ablations: Ablations | None = None
     checkpoint: Literal["validation", "last"]
     follow_test: bool = (
         False  # log the accuracy on test questions after each epoch; chooses nothing
@@ -266,16 +285,16 @@ class Training(Settings):
     dpop: DPOP | None = None
     simpo: SimPO | None = None
 
-    @field_validator("methods")
-    @classmethod
-    def _known(cls, names: list[str]) -> list[str]:
-        for name in names:
-            methods.phases(name)
-        return names
+    @property
+    def students(self) -> dict[str, list[int]]:
+        """Every method and the seeds that it is trained with."""
+        found = dict.fromkeys(self.methods, self.seeds)
+        more = self.ablations
+        return found | ({m: more.seeds for m in more.methods if m not in found} if more else {})
 
     @model_validator(mode="after")
     def _has_settings(self) -> "Training":
-        for name in self.methods:
+        for name in self.students:
             for section in sorted(methods.objectives(name)):
                 if getattr(self, section) is None:
                     raise ValueError(f"method {name} needs training.{section}, which is not set")
