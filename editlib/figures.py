@@ -341,7 +341,7 @@ def _points_axis(ax: Axes, table: pd.DataFrame) -> None:
     farthest = 115 * table[["paper", "difference", "low", "high"]].abs().max().max()
     ticks = [-50, -20, -10, -5, 0, 5, 10, 20, 50]
     ax.set_xscale("symlog", linthresh=10, linscale=1)
-    ax.set_xticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks])
+    ax.set_xticks(ticks, map(str, ticks), fontsize=8)
     ax.minorticks_off()
     ax.set_xlim(-max(farthest, 12), max(farthest, 12))
     ax.set_xlabel("difference (points)")

@@ -216,6 +216,25 @@ def detectable(variances: Spread, seeds, questions, alpha: float = 0.05):
     return error * (stats.t.isf(alpha / 2, freedom) + stats.t.ppf(POWER, freedom))
 
 
+def reach(variances: Spread, seeds: int, questions: int, alpha: float = 0.05) -> pd.DataFrame:
+    """What larger runs can find: questions, seeds, detectable, and here, true for this size.
+
+    Seeds from 2 to 100; as many questions as now, ten and a hundred times as many.
+    """
+    counts = np.unique([seeds, *np.geomspace(2, 100, 60).astype(int)])
+    sizes = [
+        {
+            "questions": size,
+            "seeds": counts,
+            "detectable": detectable(variances, counts, size, alpha),
+        }
+        for size in (questions, 10 * questions, 100 * questions)
+    ]
+    table = pd.concat(map(pd.DataFrame, sizes), ignore_index=True)
+    here = (table["seeds"] == seeds) & (table["questions"] == questions)
+    return table.assign(here=here)
+
+
 def seeds_needed(variances: Spread, difference: float, questions: int, alpha: float = 0.05):
     """Seeds that find a difference four times in five on so many questions; nan: no number does."""
     seeds = np.arange(2, MOST["seeds"] + 1)
