@@ -108,10 +108,15 @@ def verdicts(predictions: pd.DataFrame) -> pd.DataFrame:
     domains = dict(iter(by_domain(predictions).groupby("domain")))
     rows = pd.DataFrame([vars(claim) | _found(claim, domains) for claim in CLAIMS])
     rows = rows.assign(p_holm=statistics.holm(rows["p"]))
-    level = LEVEL / max(int(rows["p"].notna().sum()), 1)
-    reach = [_reach(row, domains, level) for row in rows.itertuples()]
+    reach = [_reach(row, domains, level(rows)) for row in rows.itertuples()]
     rows = pd.concat([rows, pd.DataFrame(reach)], axis=1)
+    rows = rows.astype({"seeds_needed": "Int64", "questions_needed": "Int64"})
     return rows.assign(verdict=[_verdict(row) for row in rows.itertuples()])
+
+
+def level(rows: pd.DataFrame) -> float:
+    """The level of one test when all that have a p value share LEVEL."""
+    return LEVEL / max(int(rows["p"].notna().sum()), 1)
 
 
 def _found(claim: Claim, domains: dict[str, pd.DataFrame]) -> dict:
@@ -133,7 +138,7 @@ def _verdict(row) -> str:
     return REPRODUCED if row.difference > 0 else OPPOSITE
 
 
-def _reach(row, domains: dict[str, pd.DataFrame], level: float) -> dict:
+def _reach(row, domains: dict[str, pd.DataFrame], alpha: float) -> dict:
     """What a run of this size can find, and the size that would find the assumed difference."""
     assumed = row.difference if np.isnan(row.paper) else row.paper
     reach = dict.fromkeys(("power", "detectable", "seeds_needed", "questions_needed"), np.nan)
@@ -142,9 +147,9 @@ def _reach(row, domains: dict[str, pd.DataFrame], level: float) -> dict:
         spread = statistics.spread(scores)
         if spread.rest > 0:  # else the two never differ, and nothing is known of their spread
             reach = {
-                "power": statistics.power(spread, assumed, row.seeds, row.n, level),
-                "detectable": statistics.detectable(spread, row.seeds, row.n, level),
-                "seeds_needed": statistics.seeds_needed(spread, assumed, row.n, level),
-                "questions_needed": statistics.questions_needed(spread, assumed, row.seeds, level),
+                "power": statistics.power(spread, assumed, row.seeds, row.n, alpha),
+                "detectable": statistics.detectable(spread, row.seeds, row.n, alpha),
+                "seeds_needed": statistics.seeds_needed(spread, assumed, row.n, alpha),
+                "questions_needed": statistics.questions_needed(spread, assumed, row.seeds, alpha),
             }
     return {"assumed": assumed, **reach}

@@ -381,7 +381,7 @@ def power(table: pd.DataFrame, reported: Mapping[str, float]) -> Figure:
             fontsize=7,
         )
     ax.set(xlabel="seeds", ylabel="difference (points)", xscale="log", yscale="log")
-    ticks, points = [2, 3, 5, 10, 20, 50, 100], [1, 2, 5, 10, 20, 50, 100]
+    ticks, points = [2, 3, 5, 10, 20, 50, 100], [0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]
     ax.set_xticks(ticks, map(str, ticks))
     ax.set_yticks(points, map(str, points))
     ax.minorticks_off()

@@ -66,7 +66,9 @@ def by_task(predictions: pd.DataFrame) -> pd.DataFrame:
     rank = (
         both["status"].map([RUN, NOT_RUN, ONLY_HERE].index).groupby(both["task"]).transform("min")
     )
-    return both.assign(rank=rank).sort_values(["rank", "task"], kind="stable").drop(columns="rank")
+    place = both["method"].map(list(theirs["method"].unique()).index)
+    order = pd.DataFrame({"rank": rank, "task": both["task"], "place": place})
+    return both.loc[order.sort_values(["rank", "task", "place"]).index].reset_index(drop=True)
 
 
 def by_weights(ours: pd.DataFrame) -> pd.DataFrame:
