@@ -125,8 +125,8 @@ def _found(claim: Claim, domains: dict[str, pd.DataFrame]) -> dict:
     part = domains.get(claim.domain)
     if part is None or not {claim.method, claim.baseline} <= set(part["method"]):
         names = [*statistics.Estimate.__dataclass_fields__, "h"]
-        empty = dict.fromkeys(names, np.nan) | {"seeds": 0, "n": 0}
-        return {"paper": theirs, "difference": empty.pop("mean"), **empty}
+        names = ["difference" if name == "mean" else name for name in names]
+        return {"paper": theirs, **dict.fromkeys(names, np.nan), "seeds": 0, "n": 0}
     return {"paper": theirs} | statistics.contrast(part, claim.method, claim.baseline)
 
 

@@ -16,7 +16,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import ttest_power
 from statsmodels.stats.proportion import proportion_effectsize
 
-RESAMPLES = 9_999
+RESAMPLES = 2_000
 CONFIDENCE = 0.95
 POWER = 0.8  # how often a real difference should be found
 MOST = {"seeds": 1_000, "questions": 1_000_000}  # more than anyone will run
@@ -184,8 +184,8 @@ def compare(predictions: pd.DataFrame, method: str, baselines: Sequence[str]) ->
 
 def contrast(predictions: pd.DataFrame, method: str, baseline: str) -> dict:
     """A row of compare, without split and p_holm."""
-    values = asdict(estimate(paired(predictions, method, baseline).to_numpy()))
-    values["difference"] = values.pop("mean")
+    found = asdict(estimate(paired(predictions, method, baseline).to_numpy()))
+    values = {"difference" if name == "mean" else name: value for name, value in found.items()}
     means = predictions.groupby("method")["correct"].mean()
     h = proportion_effectsize(means[method], means[baseline])
     return {"method": method, "baseline": baseline, **values, "h": h}
