@@ -270,6 +270,7 @@ def accuracy_by_task(table: pd.DataFrame) -> Figure:
     splits = _in_order(table["split"])
     blocks = [_task_block(table[table["split"] == split]) for split in splits]
     figure = _blank(height=1.3 + 0.26 * sum(map(len, blocks)))
+    figure.set_figwidth(max(WIDTH, 2.5 + 0.4 * blocks[0].shape[1]))  # numbers need their room
     ratios = [len(block) for block in blocks]
     axes = figure.subplots(len(splits), sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
     for split, block, ax in zip(splits, blocks, axes, strict=True):

@@ -175,7 +175,7 @@ def compare(predictions: pd.DataFrame, method: str, baselines: Sequence[str]) ->
         {"split": split} | contrast(part, method, baseline)
         for split, part in predictions.groupby("split", sort=False, observed=True)
         for baseline in baselines
-        if baseline in set(part["method"])
+        if baseline in part["method"].unique()
     ]
     names = ["split", "method", "baseline", *Estimate.__dataclass_fields__, "h"]
     table = pd.DataFrame(rows, columns=[{"mean": "difference"}.get(name, name) for name in names])
