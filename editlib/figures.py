@@ -167,12 +167,20 @@ STUDENTS = {  # in the order of every figure
     "EDIT w/o RWC": "#e69f00",
     "EDIT": "#d55e00",
 }
+OTHER = "#444444"  # a method that has no colour of its own
 KINDS = {"LE": "#0072b2", "KE": "#e69f00", "MCE": "#882255"}
 PROBED = {"correct": (FATES["right"], "o"), "wrong": (FATES["wrong"], "X")}
 PARTS = {"mistake": ("#d55e00", ""), "consequence": ("#f0c060", "///"), "routine": ("#d9d9d9", "")}
 MARKS = {  # who says it: colour, marker, how far above the middle of its row
     "this run": ("#222222", "o", 0.13),
     "the paper": ("#c0267e", "D", -0.13),
+}
+
+DECIDED = ("reproduced", "opposite")  # verdicts on claims
+BESIDE_PAPER = {  # the legend of ours beside theirs
+    "this run, decided": {"color": "#222222", "marker": "o"},
+    "this run, open": {"color": "#222222", "marker": "o", "markerfacecolor": "white"},
+    "the paper": {"color": "#c0267e", "marker": "D"},
 }
 
 
@@ -187,12 +195,12 @@ def loss_curves(curves: pd.DataFrame) -> Figure:
             curves[curves["tokens"] == name],
             **{"x": "step", "y": "nll", "hue": "method", "ax": ax, "legend": False},
             hue_order=_students(curves),
-            palette=STUDENTS,
+            palette={name: _colour(name) for name in _students(curves)},
             errorbar=("pi", 100),
         )
         ax.set(xlabel="updates", ylabel="")
     next(iter(axes.values())).set_ylabel("NLL (nats per token)")
-    _legend(figure, {name: {"color": STUDENTS[name]} for name in _students(curves)})
+    _legend(figure, {name: {"color": _colour(name)} for name in _students(curves)})
     return figure
 
 
@@ -205,7 +213,7 @@ def validation_accuracy(epochs: pd.DataFrame) -> Figure:
     for name, ax in axes.items():
         part = epochs[epochs["method"] == name]
         for _, line in part.groupby(["seed", "lr"]):
-            ax.plot(line["epoch"], 100 * line["accuracy"], ".-", color=STUDENTS[name], alpha=0.7)
+            ax.plot(line["epoch"], 100 * line["accuracy"], ".-", color=_colour(name), alpha=0.7)
         kept = part[part["chosen"]]
         ring = {"facecolors": "none", "edgecolors": "black", "zorder": 3, "clip_on": False}
         ax.scatter(kept["epoch"], 100 * kept["accuracy"], 70, **ring)
@@ -242,9 +250,10 @@ def probes(table: pd.DataFrame) -> Figure:
 def accuracy_by_method(
     accuracy: pd.DataFrame, summary: pd.DataFrame, guessing: Mapping[str, float]
 ) -> Figure:
-    """Accuracy (%) of each method and split; dots are seeds, bars 95 % intervals over seeds.
+    """Accuracy (%) of each method and split; dots are seeds, bars 95 % intervals.
 
-    accuracy: split, method, seed, accuracy. summary: split, method, accuracy, low, high.
+    accuracy: split, method, seed, accuracy. summary: split, method, accuracy, low, high; these
+    range over seeds and questions.
     guessing: accuracy by chance of each split, drawn as a dashed line.
     """
     methods = _students(summary)
@@ -253,7 +262,7 @@ def accuracy_by_method(
         for row, method in enumerate(methods):
             own = {"split": split, "method": method}
             mean = _only(summary, own).iloc[0]
-            _interval(ax, mean, "accuracy", row, color=STUDENTS[method], marker="|", markersize=13)
+            _interval(ax, mean, "accuracy", row, color=_colour(method), marker="|", markersize=13)
             seeds = 100 * _only(accuracy, own)["accuracy"]
             ax.plot(seeds, [row] * len(seeds), ".", color="black", alpha=0.6, zorder=3)
         ax.axvline(100 * guessing[split], color="black", linestyle="--", linewidth=1)
@@ -272,6 +281,7 @@ def accuracy_by_task(table: pd.DataFrame) -> Figure:
     splits = _in_order(table["split"])
     blocks = [_task_block(table[table["split"] == split]) for split in splits]
     figure = _blank(height=1.3 + 0.26 * sum(map(len, blocks)))
+    figure.set_figwidth(max(WIDTH, 2.5 + 0.4 * blocks[0].shape[1]))  # numbers need their room
     ratios = [len(block) for block in blocks]
     axes = figure.subplots(len(splits), sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
     for split, block, ax in zip(splits, blocks, axes, strict=True):
@@ -294,24 +304,102 @@ def _task_block(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def differences(table: pd.DataFrame) -> Figure:
-    """Accuracy of one method less that of others (points), ours with its 95 % interval over
-    questions and the paper's; a filled dot is a difference that the corrected test calls decided.
+    """Accuracy of one method less that of others (points), ours with its 95 % interval over seeds
+    and questions, and the paper's; a filled dot is a difference that the corrected test decides.
 
     table: split, baseline, difference, low, high, decided, paper (nan where it has none).
     """
     baselines = _in_order(table["baseline"])
     figure, axes = _panels(_in_order(table["split"]), height=1.1 + 0.4 * len(baselines))
-    ours, paper = MARKS["this run"], MARKS["the paper"]
     for split, ax in axes.items():
         for _, row in table[table["split"] == split].iterrows():
-            y, face = baselines.index(row["baseline"]), ours[0] if row["decided"] else "white"
-            style = {"color": ours[0], "marker": ours[1], "markerfacecolor": face}
-            _interval(ax, row, "difference", y - ours[2], **style)
-            ax.plot(100 * row["paper"], y - paper[2], paper[1], color=paper[0], markersize=5)
+            _beside_paper(ax, row, baselines.index(row["baseline"]), row["decided"])
         ax.axvline(0, color="black", linewidth=1)
         _name_rows(ax, [f"less {baseline}" for baseline in baselines])
         ax.set_xlabel("difference (points)")
-    _legend(figure, {name: {"color": c, "marker": m} for name, (c, m, _) in MARKS.items()})
+    _legend(figure, BESIDE_PAPER)
+    return figure
+
+
+def claims(table: pd.DataFrame) -> Figure:
+    """Every claim as a row: the difference that it speaks of (points), ours with its 95 % interval
+    over seeds and questions, and the paper's. To the right of zero is what is claimed.
+
+    Linear up to 10 points, then logarithmic. table: claim, method, baseline, domain, paper,
+    difference, low, high, verdict; rows that were not run show the paper's value alone.
+    """
+    drawn = table[table[["paper", "difference"]].notna().any(axis=1)]
+    figure = _blank(height=1.5 + 0.2 * (len(drawn) + drawn["claim"].nunique()))
+    ax, names, looks = figure.subplots(), [], []
+    for claim, part in drawn.groupby("claim", sort=False):
+        names.append(claim)
+        looks.append({"fontweight": "bold"})
+        for _, row in part.iterrows():
+            _beside_paper(ax, row, len(names), row["verdict"] in DECIDED)
+            names.append(f"{row['method']} less {row['baseline']} ({row['domain']})")
+            looks.append({"color": "#767676" if pd.isna(row["difference"]) else "black"})
+    ax.axvline(0, color="black", linewidth=1)
+    _name_rows(ax, names)
+    for label, look in zip(ax.get_yticklabels(), looks, strict=True):
+        label.set(fontsize=7, **look)
+    _points_axis(ax, drawn)
+    _legend(figure, BESIDE_PAPER)
+    sns.despine(figure)
+    return figure
+
+
+def _points_axis(ax: Axes, table: pd.DataFrame) -> None:
+    """An axis of points, linear up to 10 on each side and logarithmic beyond."""
+    farthest = 115 * table[["paper", "difference", "low", "high"]].abs().max().max()
+    ticks = [-50, -20, -10, -5, 0, 5, 10, 20, 50]
+    ax.set_xscale("symlog", linthresh=10, linscale=1)
+    ax.set_xticks(ticks, map(str, ticks), fontsize=8)
+    ax.minorticks_off()
+    ax.set_xlim(-max(farthest, 12), max(farthest, 12))
+    ax.set_xlabel("difference (points)")
+
+
+def _beside_paper(ax: Axes, row: pd.Series, y: float, decided: bool) -> None:
+    """Our difference with its interval, filled if decided, and the paper's beside it."""
+    colour, marker, above = MARKS["this run"]
+    style = {"color": colour, "marker": marker, "markerfacecolor": colour if decided else "white"}
+    _interval(ax, row, "difference", y - above, markersize=5, **style)
+    colour, marker, above = MARKS["the paper"]
+    ax.plot(100 * row["paper"], y - above, marker, color=colour, markersize=5)
+
+
+def power(table: pd.DataFrame, reported: Mapping[str, float]) -> Figure:
+    """Smallest difference (points) found four times in five, by the number of seeds.
+
+    table: questions (a line each, in order), seeds, detectable (0 to 1), here (the size of this
+    run). reported: differences of the paper by name, drawn as dashed lines.
+    """
+    figure = _blank(height=3.4)
+    ax, sizes = figure.subplots(), _in_order(table["questions"])
+    for shade, size in zip(sns.color_palette("crest", len(sizes)), sizes, strict=True):
+        part = table[table["questions"] == size]
+        ax.plot(part["seeds"], 100 * part["detectable"], color=shade, label=f"{size:,} questions")
+    here = table[table["here"]]
+    ax.plot(here["seeds"], 100 * here["detectable"], "o", color="black", label="this run")
+    for name, value in reported.items():
+        ax.axhline(100 * value, color=MARKS["the paper"][0], linestyle="--", linewidth=1)
+        ax.annotate(
+            name,
+            (1, 100 * value),
+            (-2, 2),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            ha="right",
+            fontsize=7,
+        )
+    ax.set(xlabel="seeds", ylabel="difference (points)", xscale="log", yscale="log")
+    ticks, points = [2, 3, 5, 10, 20, 50, 100], [0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]
+    ax.set_xticks(ticks, map(str, ticks))
+    ax.set_yticks(points, map(str, points))
+    ax.minorticks_off()
+    ax.grid(color="#e5e5e5")
+    sns.despine(figure)
+    figure.legend(*ax.get_legend_handles_labels(), **_BELOW)
     return figure
 
 
@@ -407,7 +495,13 @@ def _in_order(column: pd.Series) -> list[str]:
 
 
 def _students(table: pd.DataFrame) -> list[str]:
-    return [name for name in STUDENTS if name in set(table["method"])]
+    """Methods in the order of STUDENTS, then those it does not name as they come."""
+    found = _in_order(table["method"])
+    return [*(name for name in STUDENTS if name in found), *(n for n in found if n not in STUDENTS)]
+
+
+def _colour(method: str) -> str:
+    return STUDENTS.get(method, OTHER)
 
 
 def _only(table: pd.DataFrame, values: Mapping[str, str]) -> pd.DataFrame:

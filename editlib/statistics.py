@@ -1,76 +1,252 @@
-"""Intervals and paired tests, by scipy and statsmodels. Each says what it ranges over."""
+"""Intervals, paired tests and power, by scipy and statsmodels. Each says what it ranges over.
+
+Scores form a table: one row a question, one column a seed, each cell right (1) or wrong (0), or the
+difference of two methods there. Another run would draw other questions and other seeds, so three
+intervals are given: over seeds (these questions again), over questions (these students again), and
+over both, which alone speaks of the method and alone decides.
+"""
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import ttest_power
+from statsmodels.stats.proportion import proportion_effectsize
 
-RESAMPLES = 9_999
+RESAMPLES = 2_000
+CONFIDENCE = 0.95
+POWER = 0.8  # how often a real difference should be found
+MOST = {"seeds": 1_000, "questions": 1_000_000}  # more than anyone will run
 
 
-def over_seeds(accuracies: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
+# --- intervals --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean of scores with its intervals; those that one seed cannot give are nan."""
+
+    seeds: int
+    n: int  # questions
+    mean: float
+    low: float  # over seeds and questions
+    high: float
+    low_seeds: float
+    high_seeds: float
+    low_questions: float
+    high_questions: float
+    p: float  # of a mean of zero, over seeds and questions
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Variances of scores: between seeds, between questions, and what neither explains."""
+
+    seeds: float
+    questions: float
+    rest: float
+
+    def error(self, seeds, questions):
+        """Standard error of the mean of so many seeds and questions, and its degrees of freedom.
+
+        The squares of a two-way layout, each score the sum of a seed's part, a question's part and
+        a rest; the degrees of freedom are Satterthwaite's. Takes numbers or arrays.
+        """
+        of_seeds = questions * self.seeds + self.rest  # expected mean squares
+        of_questions = seeds * self.questions + self.rest
+        total = of_seeds + of_questions - self.rest
+        doubt = of_seeds**2 / (seeds - 1) + of_questions**2 / (questions - 1)
+        doubt = doubt + self.rest**2 / ((seeds - 1) * (questions - 1))
+        return np.sqrt(total / (seeds * questions)), total**2 / doubt
+
+
+def spread(scores: np.ndarray) -> Spread | None:
+    """The variances of scores (questions, seeds), none below zero; None with one of either."""
+    n, seeds = scores.shape
+    if min(n, seeds) < 2:
+        return None
+    by_seed, by_question = scores.mean(axis=0), scores.mean(axis=1)
+    rest = scores - by_seed - by_question[:, None] + scores.mean()
+    square = (rest**2).sum() / ((n - 1) * (seeds - 1))
+    return Spread(
+        seeds=max(by_seed.var(ddof=1) - square / n, 0.0),
+        questions=max(by_question.var(ddof=1) - square / seeds, 0.0),
+        rest=square,
+    )
+
+
+def estimate(scores: np.ndarray) -> Estimate:
+    """Mean of scores (questions, seeds) with its 95 % intervals and a test of a mean of zero."""
+    scores = np.asarray(scores, dtype=float)
+    mean, *seeds = over_seeds(scores.mean(axis=0))
+    low, high, p = _over_both(scores)
+    questions = over_questions(scores.mean(axis=1))
+    return Estimate(scores.shape[1], len(scores), mean, low, high, *seeds, *questions, p)
+
+
+def over_seeds(values: Sequence[float]) -> tuple[float, float, float]:
     """Mean and t interval over seeds: how far another seed of the same run may fall.
 
     Returns mean, low, high; the interval is nan with one seed.
     """
-    values = np.asarray(accuracies, dtype=float)
+    values = np.asarray(values, dtype=float)
     if len(values) < 2:
         return values.mean(), np.nan, np.nan
-    half = stats.sem(values) * stats.t.ppf((1 + confidence) / 2, len(values) - 1)
+    half = stats.sem(values) * stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)
     return values.mean(), values.mean() - half, values.mean() + half
 
 
-def summarise(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Mean accuracy over seeds with its t interval for each group of by.
+def over_questions(values: np.ndarray) -> tuple[float, float]:
+    """Bootstrap interval of the mean over questions, each with its mean over seeds."""
+    if np.ptp(values) == 0:  # the same score throughout: nothing to resample
+        return values[0], values[0]
+    interval = stats.bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    return interval.low, interval.high
 
-    table: one row a (group, seed) with the column accuracy. Returns the columns of by, then
-    seeds, accuracy, low, high (0 to 1).
+
+def _over_both(scores: np.ndarray) -> tuple[float, float, float]:
+    """Low and high of the t interval over seeds and questions, and p of a mean of zero."""
+    variances, mean = spread(scores), scores.mean()
+    if variances is None:
+        return np.nan, np.nan, np.nan
+    if np.ptp(scores) == 0:
+        return mean, mean, float(mean == 0)
+    error, freedom = variances.error(scores.shape[1], len(scores))
+    half = error * stats.t.ppf((1 + CONFIDENCE) / 2, freedom)
+    return mean - half, mean + half, 2 * stats.t.sf(abs(mean) / error, freedom)
+
+
+# --- tables -----------------------------------------------------------------------------------
+
+
+def scores(predictions: pd.DataFrame, method: str) -> pd.DataFrame:
+    """Right or wrong, one row a question and one column a seed, of one method."""
+    own = predictions[predictions["method"] == method].assign(correct=lambda t: t["correct"] * 1.0)
+    return own.pivot(index="question_id", columns="seed", values="correct")
+
+
+def paired(predictions: pd.DataFrame, method: str, baseline: str) -> pd.DataFrame:
+    """Score of a method less that of a baseline, on the questions and seeds that both have.
+
+    A student of one seed, such as an untrained one, is compared with each seed of the other.
     """
-    rows = [
-        (*key, len(group), *over_seeds(group["accuracy"]))
-        for key, group in table.groupby(list(by), sort=False, observed=True)
-    ]
-    return pd.DataFrame(rows, columns=[*by, "seeds", "accuracy", "low", "high"])
+    ours, theirs = scores(predictions, method), scores(predictions, baseline)
+    if theirs.shape[1] == 1:
+        return ours.sub(theirs.iloc[:, 0], axis=0).dropna()
+    if ours.shape[1] == 1:
+        return -theirs.sub(ours.iloc[:, 0], axis=0).dropna()
+    return (ours - theirs).dropna(axis=1, how="all").dropna()
+
+
+def summarise(predictions: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Mean accuracy of each group of by with its intervals, one row a group.
+
+    predictions: one row a (seed, question) of each group, with correct. Returns the columns of
+    by, then those of Estimate but p, the mean named accuracy; shares and bounds from 0 to 1.
+    """
+    rows = []
+    for key, group in predictions.groupby(list(by), sort=False, observed=True):
+        table = group.assign(correct=group["correct"] * 1.0)
+        table = table.pivot(index="question_id", columns="seed", values="correct").dropna()
+        rows.append(dict(zip(by, key, strict=True)) | asdict(estimate(table.to_numpy())))
+    table = pd.DataFrame(rows).drop(columns="p").rename(columns={"mean": "accuracy"})
+    bounds = [name for name in table if name.startswith(("low", "high"))]
+    return table.assign(**table[bounds].clip(0, 1))
 
 
 def compare(predictions: pd.DataFrame, method: str, baselines: Sequence[str]) -> pd.DataFrame:
     """Paired comparison of a method with each baseline on the same questions, split by split.
 
-    predictions: one row a (method, seed, question) with correct. Each question's score is its mean
-    over seeds; the interval (bootstrap, 95 %) and the p value (sign-flip permutation test) range
-    over questions, seeds held fixed. p values are corrected over all rows (Holm).
-    Returns split, method, baseline, n, difference, low, high, p, p_holm; difference = method −
-    baseline, between -1 and 1. Baselines without predictions are left out.
+    predictions: one row a (method, seed, question) with correct. Returns split, method, baseline,
+    then those of Estimate, the mean named difference (method less baseline, -1 to 1), Cohen's h,
+    and p_holm: p corrected over all rows (Holm). Baselines without predictions are left out.
     """
-    rows = []
-    for split, part in predictions.groupby("split", sort=False, observed=True):
-        scores = part.pivot_table(
-            index="question_id", columns="method", values="correct", aggfunc="mean"
-        )
-        for baseline in [name for name in baselines if name in scores]:
-            rows.append((split, method, baseline, *_paired(scores[method] - scores[baseline])))
-    table = pd.DataFrame(
-        rows, columns=["split", "method", "baseline", "n", "difference", "low", "high", "p"]
-    )
-    return table.assign(p_holm=multipletests(table["p"], method="holm")[1] if len(table) else [])
+    rows = [
+        {"split": split} | contrast(part, method, baseline)
+        for split, part in predictions.groupby("split", sort=False, observed=True)
+        for baseline in baselines
+        if baseline in part["method"].unique()
+    ]
+    names = ["split", "method", "baseline", *Estimate.__dataclass_fields__, "h"]
+    table = pd.DataFrame(rows, columns=[{"mean": "difference"}.get(name, name) for name in names])
+    return table.assign(p_holm=holm(table["p"]))
 
 
-def _paired(differences: pd.Series) -> tuple[int, float, float, float, float]:
-    values = differences.to_numpy(dtype=float)
-    if not values.any():  # the same answers throughout: nothing to resample
-        return len(values), 0.0, 0.0, 0.0, 1.0
-    rng = np.random.default_rng(0)
-    interval = stats.bootstrap(
-        (values,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=rng
-    ).confidence_interval
-    test = stats.permutation_test(
-        (values,),
-        np.mean,
-        permutation_type="samples",
-        n_resamples=RESAMPLES,
-        vectorized=True,
-        rng=rng,
-    )
-    return len(values), values.mean(), interval.low, interval.high, test.pvalue
+def contrast(predictions: pd.DataFrame, method: str, baseline: str) -> dict:
+    """A row of compare, without split and p_holm."""
+    found = asdict(estimate(paired(predictions, method, baseline).to_numpy()))
+    values = {"difference" if name == "mean" else name: value for name, value in found.items()}
+    means = predictions.groupby("method")["correct"].mean()
+    h = proportion_effectsize(means[method], means[baseline])
+    return {"method": method, "baseline": baseline, **values, "h": h}
+
+
+def holm(p: pd.Series) -> pd.Series:
+    """p values corrected for their number (Holm); nan stays nan and does not count."""
+    known = p.dropna().astype(float)
+    corrected = multipletests(known, method="holm")[1] if len(known) else []
+    return pd.Series(corrected, index=known.index, dtype=float).reindex(p.index)
+
+
+# --- power ------------------------------------------------------------------------------------
+
+
+def power(variances: Spread, difference: float, seeds, questions, alpha: float = 0.05):
+    """How often so many seeds and questions would find a difference (0 to 1), by a t test."""
+    error, freedom = variances.error(seeds, questions)
+    return ttest_power(abs(difference) / error, nobs=1, alpha=alpha, df=freedom)
+
+
+def detectable(variances: Spread, seeds, questions, alpha: float = 0.05):
+    """The smallest difference that so many seeds and questions find four times in five.
+
+    (t(1 - alpha/2) + t(0.8)) standard errors.
+    """
+    error, freedom = variances.error(seeds, questions)
+    return error * (stats.t.isf(alpha / 2, freedom) + stats.t.ppf(POWER, freedom))
+
+
+def reach(variances: Spread, seeds: int, questions: int, alpha: float = 0.05) -> pd.DataFrame:
+    """What larger runs can find: questions, seeds, detectable, and here, true for this size.
+
+    Seeds from 2 to 100; as many questions as now, ten and a hundred times as many.
+    """
+    counts = np.unique([seeds, *np.geomspace(2, 100, 60).astype(int)])
+    sizes = [
+        {
+            "questions": size,
+            "seeds": counts,
+            "detectable": detectable(variances, counts, size, alpha),
+        }
+        for size in (questions, 10 * questions, 100 * questions)
+    ]
+    table = pd.concat(map(pd.DataFrame, sizes), ignore_index=True)
+    here = (table["seeds"] == seeds) & (table["questions"] == questions)
+    return table.assign(here=here)
+
+
+def seeds_needed(variances: Spread, difference: float, questions: int, alpha: float = 0.05):
+    """Seeds that find a difference four times in five on so many questions; nan: no number does."""
+    seeds = np.arange(2, MOST["seeds"] + 1)
+    return _first(seeds, power(variances, difference, seeds, questions, alpha))
+
+
+def questions_needed(variances: Spread, difference: float, seeds: int, alpha: float = 0.05):
+    """Questions that find a difference four times in five with so many seeds; nan: none do."""
+    questions = np.unique(np.geomspace(2, MOST["questions"], 1_000).astype(int))
+    return _first(questions, power(variances, difference, seeds, questions, alpha))
+
+
+def _first(numbers: np.ndarray, powers: np.ndarray) -> float:
+    enough = powers >= POWER
+    return float(numbers[enough.argmax()]) if enough.any() else np.nan

@@ -58,6 +58,18 @@ def differences():
     return table.assign(difference=0.05, low=-0.01, high=0.1, decided=[True, False] * 3)
 
 
+def verdicts():
+    table = rows(claim=["key steps help", "DPO collapses"], baseline=["Std-CoT", "DPO"])
+    table = table.assign(method="EDIT", domain="all", paper=[0.067, np.nan, 0.36, 0.02])
+    table = table.assign(difference=[0.05, np.nan, np.nan, -0.3], verdict="not decided")
+    return table.assign(low=table["difference"] - 0.1, high=table["difference"] + 0.1)
+
+
+def reach():
+    table = numbers(rows(questions=[10, 100], seeds=[2, 3, 4]), "detectable")
+    return table.assign(here=[False, True, *[False] * 4])
+
+
 def kinds():
     sources, subsets = ["this run", "the paper"], ["D+dual", "D-dual"]
     table = rows(source=sources, subset=subsets, kinds=mistakes.LABELS)
@@ -76,6 +88,8 @@ DRAWN = {
     "accuracy_by_method": lambda: figures.accuracy_by_method(*accuracies()),
     "accuracy_by_task": lambda: figures.accuracy_by_task(tasks()),
     "differences": lambda: figures.differences(differences()),
+    "claims": lambda: figures.claims(verdicts()),
+    "power": lambda: figures.power(reach(), {"less Std-CoT": 0.05}),
     "mistake_shares": lambda: figures.mistake_shares(kinds()),
     "mistake_positions": lambda: figures.mistake_positions(
         numbers(rows(kinds=["LE", "KE"], n=range(5)), "position")
@@ -150,6 +164,47 @@ def test_only_a_decided_difference_is_filled():
     figure = figures.differences(differences())
     dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
     assert [dot.get_markerfacecolor() for dot in dots] == ["#222222", "white"]
+
+
+def test_hollow_dots_are_explained():
+    for figure in (figures.differences(differences()), figures.claims(verdicts())):
+        legend = figure.legends[0]
+        names = [text.get_text() for text in legend.get_texts()]
+        handles = dict(zip(names, legend.legend_handles, strict=True))
+        assert handles["this run, open"].get_markerfacecolor() == "white"
+        assert handles["this run, decided"].get_markerfacecolor() != "white"
+
+
+def test_claims_show_what_was_run_or_reported_and_nothing_else():
+    names = [label.get_text() for label in figures.claims(verdicts()).axes[0].get_yticklabels()]
+    assert names == [
+        "key steps help",
+        "EDIT less Std-CoT (all)",
+        "DPO collapses",
+        "EDIT less Std-CoT (all)",
+        "EDIT less DPO (all)",
+    ]
+
+
+def test_claims_cut_nothing_off():
+    ax = figures.claims(verdicts()).axes[0]
+    drawn = np.concatenate([line.get_xdata() for line in ax.lines if len(line.get_xdata())])
+    low, high = ax.get_xlim()
+    assert low <= np.nanmin(drawn) and np.nanmax(drawn) <= high
+
+
+def test_power_marks_this_run():
+    ax = figures.power(reach(), {"less Std-CoT": 0.05}).axes[0]
+    (dot,) = [line for line in ax.lines if line.get_marker() == "o"]
+    here = reach().query("here")
+    assert (dot.get_xdata()[0], dot.get_ydata()[0]) == (3, 100 * here["detectable"].item())
+
+
+def test_a_method_without_a_colour_is_drawn_too():
+    seeds, means, guessing = accuracies()
+    seeds, means = (t.replace({"method": {"EDIT": "another"}}) for t in (seeds, means))
+    figure = figures.accuracy_by_method(seeds, means, guessing)
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == [*STUDENTS[:2], "another"]
 
 
 def test_parts_of_a_bar_add_up_to_all_tokens():

@@ -5,25 +5,51 @@ from math import isnan
 
 import pytest
 
-from editlib import paper, profiles
+from editlib import paper, profiles, puzzles
 from editlib.methods import METHODS
 
 HALF_A_DIGIT = 0.0005 + 1e-9  # percentages are printed to one digit
 
 
-@pytest.mark.parametrize("table, name", [(paper.TABLE_1, "method"), (paper.TABLE_2, "data")])
-def test_printed_averages_are_those_of_their_columns(table, name):
-    wide = table.pivot(index=name, columns="benchmark", values="accuracy").dropna()
+@pytest.mark.parametrize("table", [paper.TABLE_1, paper.TABLE_2, paper.TABLE_5, paper.TABLE_9])
+def test_printed_averages_are_those_of_their_columns(table):
+    wide = table.pivot(index="method", columns="benchmark", values="accuracy").dropna()
     means = wide[list(paper.BENCHMARKS)].mean(axis=1)
-    assert len(wide) == table[name].nunique() - (name == "method")  # few-shot teacher: BBH alone
+    partial = {"teacher, few-shot-CoT"} & set(table["method"])  # BBH alone
+    assert len(wide) == table["method"].nunique() - len(partial)
     assert (means - wide[paper.AVERAGE]).abs().max() <= HALF_A_DIGIT
 
 
 def test_tables_repeat_the_same_number_for_the_same_student():
     edit = paper.TABLE_1.query("method == 'EDIT'")["accuracy"].tolist()
-    assert paper.TABLE_2.query("data == 'Ddual'")["accuracy"].tolist() == edit
+    for table in (paper.TABLE_2, paper.TABLE_5, paper.TABLE_9):
+        assert table.query("method == 'EDIT'")["accuracy"].tolist() == edit
     best = paper.TABLE_4.query("alpha == 1 and beta == 0.025")["accuracy"].item()
     assert best == edit[-1]
+
+
+def test_averages_over_subtasks_are_printed_right_but_for_one():
+    wide = paper.TABLE_3.pivot(index="task", columns="method", values="accuracy")
+    off = (wide.drop(paper.AVERAGE).mean() - wide.loc[paper.AVERAGE]).abs() > HALF_A_DIGIT
+    assert off[off].index.tolist() == ["Std-CoT, dual CoTs"]
+
+
+def test_a_method_has_one_number_in_all_tables():
+    assert not paper.REPORTED.duplicated(["method", "benchmark"]).any()
+    assert paper.level("EDIT, only correct steps", (paper.AVERAGE,)) == 0.4496
+    assert paper.level(paper.voted("EDIT"), (paper.AVERAGE,)) == 0.491
+    assert isnan(paper.level("teacher, few-shot-CoT", paper.OUT_OF_DOMAIN))
+
+
+def test_weights_name_a_method():
+    assert paper.weighted(1.0, 0.025) == "EDIT"
+    assert paper.weighted(1.0, 0.0) == "EDIT, only correct steps"
+    assert paper.weighted(0.5, 0.1) == "EDIT, alpha 0.5, beta 0.1"
+
+
+def test_subtasks_are_compared_with_families_that_exist():
+    assert set(paper.TASKS) <= set(paper.TABLE_3["task"])
+    assert set(paper.TASKS.values()) <= set(puzzles.FAMILIES)
 
 
 def test_kinds_of_mistakes_add_up_to_the_pairs():

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from statsmodels.regression.linear_model import OLS
 
 from editlib import evaluation, statistics
 from editlib.records import Question
@@ -48,7 +49,7 @@ def test_a_real_difference_is_found_and_signed():
 def test_no_difference_is_rarely_called_one():
     rng = np.random.default_rng(1)
     tables = [
-        statistics.compare(predictions({"A": 0.5, "B": 0.5}, 60, 1, rng), "B", ["A"])
+        statistics.compare(predictions({"A": 0.5, "B": 0.5}, 60, 3, rng), "B", ["A"])
         for _ in range(40)
     ]
     false_alarms = sum(table["p"].iloc[0] < 0.05 for table in tables)
@@ -62,19 +63,123 @@ def test_identical_answers_differ_by_nothing():
     assert (row["difference"], row["low"], row["high"], row["p"]) == (0, 0, 0, 1)
 
 
+def test_one_seed_decides_nothing():
+    row = statistics.compare(predictions({"A": 0.2, "B": 0.8}, seeds=1), "B", ["A"]).iloc[0]
+    assert row["low_questions"] > 0.4  # these two students differ
+    assert np.isnan(row["low"]) and np.isnan(row["p"]) and np.isnan(row["p_holm"])
+
+
 def test_p_values_are_corrected_for_their_number():
     table = statistics.compare(predictions({"A": 0.5, "B": 0.55, "C": 0.6}), "C", ["A", "B", "D"])
     assert table["baseline"].tolist() == ["A", "B"]
     assert (table["p_holm"] >= table["p"]).all()
 
 
+def test_a_missing_p_value_does_not_count_as_a_comparison():
+    corrected = statistics.holm(pd.Series([0.01, np.nan, 0.04]))
+    assert corrected.tolist() == pytest.approx([0.02, np.nan, 0.04], nan_ok=True)
+
+
+def test_an_untrained_student_is_compared_with_every_seed():
+    frame = predictions({"A": 0.5, "B": 0.5}, n=50)
+    frame = frame[(frame["method"] == "B") | (frame["seed"] == 0)]
+    scores = {method: statistics.scores(frame, method) for method in "AB"}
+    expected = scores["B"].to_numpy() - scores["A"].to_numpy()
+    assert (statistics.paired(frame, "B", "A").to_numpy() == expected).all()
+    assert (statistics.paired(frame, "A", "B").to_numpy() == -expected).all()
+
+
+def test_only_questions_and_seeds_of_both_are_compared():
+    frame = predictions({"A": 0.5, "B": 0.5}, n=10)
+    cut = (frame["method"] == "A") & ((frame["question_id"] == "q3") | (frame["seed"] == 2))
+    assert statistics.paired(frame[~cut], "B", "A").shape == (9, 2)
+
+
+def test_the_effect_size_is_cohens():
+    row = statistics.compare(predictions({"A": 0.0, "B": 1.0}), "B", ["A"]).iloc[0]
+    assert row["h"] == pytest.approx(math.pi)  # the largest there is
+
+
 def test_the_summary_holds_one_row_a_group():
-    table = pd.DataFrame(
-        {"split": ["test"] * 4, "method": ["A", "A", "B", "B"], "accuracy": [0.4, 0.6, 0.7, 0.7]}
+    summary = statistics.summarise(predictions({"A": 0.5, "B": 0.99}), ["split", "method"])
+    assert summary["method"].tolist() == ["A", "B"] and summary["seeds"].tolist() == [3, 3]
+    low, high = (summary[[n for n in summary if n.startswith(side)]] for side in ("low", "high"))
+    assert (low.le(summary["accuracy"], axis=0) & (low >= 0)).all(axis=None)
+    assert (high.ge(summary["accuracy"], axis=0) & (high <= 1)).all(axis=None)
+
+
+# --- over seeds and questions -----------------------------------------------------------------
+
+
+def layout(n, seeds, of_seeds, of_questions, rest, rng):
+    """Scores of known variances, their mean zero."""
+    return (
+        of_seeds * rng.standard_normal(seeds)
+        + of_questions * rng.standard_normal((n, 1))
+        + rest * rng.standard_normal((n, seeds))
     )
-    summary = statistics.summarise(table, ["split", "method"])
-    assert summary["accuracy"].tolist() == pytest.approx([0.5, 0.7])
-    assert summary["seeds"].tolist() == [2, 2]
+
+
+def test_the_variances_of_a_layout_are_found():
+    found = statistics.spread(layout(2_000, 400, 0.3, 0.5, 1.0, np.random.default_rng(0)))
+    expected = (0.09, 0.25, 1.0)
+    assert (found.seeds, found.questions, found.rest) == pytest.approx(expected, rel=0.1)
+
+
+def test_the_error_is_that_of_errors_clustered_both_ways():
+    scores = layout(60, 40, 0.3, 0.5, 1.0, np.random.default_rng(0))
+    questions, seeds = (index.ravel() for index in np.indices(scores.shape))
+    groups = {"groups": np.column_stack([questions, seeds])}
+    model = OLS(scores.ravel(), np.ones(scores.size)).fit(cov_type="cluster", cov_kwds=groups)
+    error, _ = statistics.spread(scores).error(40, 60)
+    assert error == pytest.approx(model.bse[0], rel=0.05)
+
+
+def covered(estimates):
+    return np.mean([low <= 0 <= high for low, high in estimates])
+
+
+def test_the_interval_over_both_holds_where_seeds_differ_and_that_over_questions_does_not():
+    rng = np.random.default_rng(0)
+    found = [statistics.estimate(layout(200, 3, 0.1, 0.1, 0.4, rng)) for _ in range(150)]
+    assert covered((e.low, e.high) for e in found) >= 0.91  # of 0.95
+    assert covered((e.low_questions, e.high_questions) for e in found) < 0.6
+
+
+# --- power ------------------------------------------------------------------------------------
+
+VARIANCES = statistics.Spread(seeds=0.0005, questions=0.01, rest=0.25)
+
+
+def test_power_is_the_share_of_runs_that_find_the_difference():
+    rng, seeds, n, difference = np.random.default_rng(0), 8, 100, 0.06
+    roots = np.sqrt([VARIANCES.seeds, VARIANCES.questions, VARIANCES.rest])
+    runs = [difference + layout(n, seeds, *roots, rng) for _ in range(300)]
+    found = np.mean([statistics.estimate(run).p < 0.05 for run in runs])
+    assert statistics.power(VARIANCES, difference, seeds, n) == pytest.approx(found, abs=0.12)
+
+
+def test_the_detectable_difference_is_found_four_times_in_five():
+    smallest = statistics.detectable(VARIANCES, 6, 300)
+    assert statistics.power(VARIANCES, smallest, 6, 300) == pytest.approx(0.8, abs=0.02)
+
+
+def test_the_seeds_needed_are_the_fewest_that_are_enough():
+    seeds = statistics.seeds_needed(VARIANCES, 0.03, 300)
+    assert statistics.power(VARIANCES, 0.03, seeds, 300) >= 0.8
+    assert statistics.power(VARIANCES, 0.03, seeds - 1, 300) < 0.8
+
+
+def test_no_number_of_questions_makes_up_for_seeds_that_differ():
+    unsure = statistics.Spread(seeds=0.01, questions=0.01, rest=0.25)
+    assert math.isnan(statistics.questions_needed(unsure, 0.03, 3))
+    assert statistics.questions_needed(unsure, 0.03, 1_000) < 1_000
+
+
+def test_reach_marks_the_size_of_this_run_once():
+    table = statistics.reach(VARIANCES, 7, 300)
+    assert table.loc[table["here"], ["seeds", "questions"]].values.tolist() == [[7, 300]]
+    assert (table.groupby("questions")["detectable"].diff().dropna() < 0).all()  # more seeds, finer
 
 
 @pytest.mark.parametrize(

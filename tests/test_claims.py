@@ -1,0 +1,98 @@
+"""Each verdict is given where it is due, and not where a run is too small to know."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from editlib import claims, paper
+
+
+def predictions(accuracy, n=150, seeds=6):
+    """Independent answers of methods with a given accuracy, half in domain and half out of it."""
+    rng = np.random.default_rng(0)
+    splits = [(split, q) for split in ("test", "longer") for q in range(n)]
+    return pd.DataFrame(
+        [
+            (method, seed, f"{split} {q}", "sums", split, rng.random() < share)
+            for method, share in accuracy.items()
+            for seed in range(seeds)
+            for split, q in splits
+        ],
+        columns=["method", "seed", "question_id", "task", "split", "correct"],
+    )
+
+
+def verdict(accuracy, method="EDIT", baseline="Std-CoT", domain="in domain", **size):
+    found = claims.verdicts(predictions(accuracy, **size))
+    own = {"method": method, "baseline": baseline, "domain": domain}
+    return found[(found[list(own)] == pd.Series(own)).all(axis=1)].squeeze()
+
+
+def test_a_difference_as_claimed_is_reproduced():
+    row = verdict({"EDIT": 0.7, "Std-CoT": 0.4})
+    assert row["verdict"] == claims.REPRODUCED and row["low"] > 0.2
+    assert row["paper"] == pytest.approx(0.067)
+
+
+def test_a_difference_the_other_way_is_opposite():
+    assert verdict({"EDIT": 0.4, "Std-CoT": 0.7})["verdict"] == claims.OPPOSITE
+
+
+def test_no_difference_is_not_decided_and_says_how_many_seeds_would():
+    row = verdict({"EDIT": 0.5, "Std-CoT": 0.5}, n=40, seeds=3)
+    assert row["verdict"] == claims.UNDECIDED
+    assert row["power"] < 0.8 and row["detectable"] > row["paper"] and row["seeds_needed"] > 3
+
+
+def test_one_seed_leaves_a_clear_difference_open():
+    row = verdict({"EDIT": 0.9, "Std-CoT": 0.1}, seeds=1)
+    assert row["verdict"] == claims.UNDECIDED and pd.isna(row["seeds_needed"])
+
+
+def test_a_claim_about_a_method_that_is_missing_is_not_run():
+    row = verdict({"EDIT": 0.5, "Std-CoT": 0.5}, "EDIT w/o KRSL", "DPO", "all")
+    assert row["verdict"] == claims.NOT_RUN and pd.isna(row["difference"])
+    assert row["paper"] == pytest.approx(0.362)
+
+
+def test_a_claim_that_the_paper_implies_is_tested_without_its_number():
+    row = verdict({"EDIT": 0.4, "Std-CoT continued": 0.7}, baseline="Std-CoT continued")
+    assert row["verdict"] == claims.OPPOSITE and pd.isna(row["paper"])
+    assert row["assumed"] == row["difference"]
+
+
+def test_more_claims_make_each_harder_to_decide():
+    few = {"EDIT": 0.56, "Std-CoT": 0.5}
+    more = few | dict.fromkeys(("EDIT w/o KRSL", "EDIT w/o RWC", "MT-CoT"), 0.5)
+    found = [claims.verdicts(predictions(methods)) for methods in (few, more)]
+    assert claims.level(found[1]) < claims.level(found[0])
+    assert found[1].loc[0, "p"] == found[0].loc[0, "p"]
+    assert found[1].loc[0, "p_holm"] > found[0].loc[0, "p_holm"]
+
+
+def test_every_claim_that_the_paper_puts_in_numbers_goes_its_way():
+    stated = [claim for claim in claims.CLAIMS if claim.source != "implied"]
+    for claim in stated:
+        benchmarks = paper.DOMAINS[claim.domain]
+        assert paper.difference(claim.method, claim.baseline, benchmarks) > 0, claim
+    assert len(stated) > 20
+
+
+def test_no_comparison_is_counted_twice():
+    rows = [(c.method, c.baseline, c.domain) for c in claims.CLAIMS]
+    assert len(set(rows)) == len(rows)
+
+
+def test_votes_are_further_methods_of_the_same_students():
+    greedy = predictions({"EDIT": 0.4})
+    votes = predictions({"EDIT": 0.8}).drop(columns="task").assign(votes=8, agreement=0.7)
+    found = claims.verdicts(claims.with_votes(greedy, votes)).set_index(["method", "baseline"])
+    row = found.loc[(paper.voted("EDIT"), "EDIT")]
+    assert row["verdict"] == claims.REPRODUCED and row["difference"] == pytest.approx(0.4, abs=0.05)
+    assert claims.with_votes(greedy, None) is greedy
+
+
+def test_all_questions_are_those_in_domain_and_out_of_it():
+    sizes = claims.by_domain(predictions({"EDIT": 0.5}, n=7, seeds=1)).groupby("domain").size()
+    assert sizes.to_dict() == {"in domain": 7, "out of domain": 7, "all": 14}
+    assert set(sizes.index) == set(paper.DOMAINS)
