@@ -61,7 +61,7 @@ def differences():
 
 def kinds():
     sources, subsets = ["this run", "the paper"], ["D+dual", "D-dual"]
-    table = rows(source=sources, subset=subsets, kinds=mistakes.LABELS)
+    table = rows(source=sources, subset=subsets, kinds=mistakes.usual())
     return numbers(table, "share").assign(low=0.1, high=0.9)
 
 
@@ -122,7 +122,7 @@ def test_no_panel_cuts_off_what_is_drawn_in_it(name):
 def test_every_method_has_a_colour_of_its_own():
     assert set(METHODS) < set(figures.STUDENTS)
     assert len(set(figures.STUDENTS.values())) == len(figures.STUDENTS)
-    assert set(figures.KINDS) == set(mistakes.NAMES.values())
+    assert set(figures.KINDS) == set(mistakes.shorts())
     assert tuple(figures.PARTS) == mistakes.PARTS
 
 

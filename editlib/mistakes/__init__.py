@@ -4,6 +4,7 @@
     rules         what can be found without a model (arithmetic, calendar)
     classifiers   known truth, rules, a judge; precision, recall, agreement
     anatomy       how often, where, how far: Table 6 and beyond
+    exam          chains with known mistakes, to try a classifier on
     planting      mistakes of a kind put into right puzzle chains
     subsets       equal-sized sets of pairs by kind, as for Table 7
     effects       what a comparison of kinds can and cannot say
@@ -26,6 +27,7 @@ from editlib.mistakes.classifiers import (
     judge_prompt,
     kappa,
     labels,
+    noted,
     read_kinds,
     wrong_sides,
 )
@@ -36,6 +38,7 @@ from editlib.mistakes.effects import (
     smallest_effect,
     statement,
 )
+from editlib.mistakes.exam import exam
 from editlib.mistakes.findings import Finding
 from editlib.mistakes.kinds import (
     KINDS,
@@ -77,6 +80,7 @@ __all__ = [
     "compare_kinds",
     "composition",
     "confusion",
+    "exam",
     "in_order",
     "judge_prompt",
     "kappa",
@@ -87,6 +91,7 @@ __all__ = [
     "misread",
     "mistakes_made",
     "mixed_model",
+    "noted",
     "planted",
     "read_kinds",
     "register",

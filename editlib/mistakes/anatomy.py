@@ -24,7 +24,12 @@ def tally(kinds: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     (share of the group, 0 to 1), labels in the order of Table 6, those that never occur with n 0.
     """
     counts = kinds.groupby([*by, "kinds"], sort=False).size().unstack(fill_value=0)
-    counts = counts.reindex(columns=shown(kinds["kinds"]), fill_value=0).stack().rename("n").reset_index()
+    counts = (
+        counts.reindex(columns=shown(kinds["kinds"]), fill_value=0)
+        .stack()
+        .rename("n")
+        .reset_index()
+    )
     of = counts.groupby(list(by))["n"].transform("sum")
     low, high = proportion_confint(counts["n"], of, method="wilson")
     return counts.assign(share=counts["n"] / of, low=low, high=high)

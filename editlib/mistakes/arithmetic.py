@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
 Value = Fraction | bool
 LONGEST = 300  # characters of an expression; what is longer is left alone
@@ -140,7 +141,9 @@ def expressions(text: str) -> list[Expression]:
 def _trimmed(match: re.Match) -> tuple[int, int]:
     """The span of a match without parentheses that have no partner."""
     (start, end), text = match.span(), match.string
-    while (balance := _balance(text[start:end])) and text[start if balance > 0 else end - 1] in "()":
+    while (balance := _balance(text[start:end])) and text[
+        start if balance > 0 else end - 1
+    ] in "()":
         if balance > 0:
             start += len(text[start:end]) - len(text[start + 1 : end].lstrip())
         else:
@@ -182,7 +185,7 @@ def equations(text: str) -> Iterator[Equation]:
     Left out is what may be part of something longer, such as "x + 3 + 4 = 9".
     """
     found = expressions(text)
-    for n, (left, right) in enumerate(zip(found, found[1:], strict=False)):
+    for n, (left, right) in enumerate(pairwise(found)):
         if not left.plain and _joined(text, left, right) and _whole(text, left, right):
             after = found[n + 2 : n + 3]
             yield Equation(left, right, not any(_joined(text, right, each) for each in after))

@@ -4,6 +4,7 @@ import re
 from calendar import day_name, month_name, monthrange
 from collections.abc import Iterator
 from datetime import date, timedelta
+from itertools import pairwise
 
 import pandas as pd
 
@@ -22,9 +23,9 @@ _DATE = re.compile(
     rf"|{_MONTH.replace('(', '(?P<m2>', 1)} (?P<d2>\d\d?)(?:st|nd|rd|th)?,? (?P<y2>\d{{4}}))\b"
 )
 _DAY_OF_MONTH = re.compile(rf"\b(?<!\d )(\d\d?) {_MONTH}(?! \d)|\b{_MONTH} (\d\d?)\b(?![,/\d])")
-_LENGTH = re.compile(
-    rf"\b(\d\d) days in {_MONTH}|\b{_MONTH} has (\d\d) days"
-)
+_LENGTH = re.compile(rf"\b(\d\d) days in {_MONTH}|\b{_MONTH} has (\d\d) days")
+
+_AGAIN = re.compile(r",? (?:that is|i\.e\.,?|which is|or|in other words),? ")
 
 
 def misdated(text: str) -> Iterator[Finding]:
@@ -62,10 +63,10 @@ def _lengths(text: str) -> Iterator[Finding]:
 
 
 def _weekdays(text: str, known: list[tuple[int, int, date]]) -> Iterator[Finding]:
-    for start, end, day in known:
-        match = re.compile(rf",? (?:is|was|will be|falls on) (?:a )?({'|'.join(day_name)})\b").match(
-            text, end
-        )
+    for _, end, day in known:
+        match = re.compile(
+            rf",? (?:is|was|will be|falls on) (?:a )?({'|'.join(day_name)})\b"
+        ).match(text, end)
         if match and DAYS[match[1].lower()] != day.weekday():
             why = f"{day:%B %d, %Y} is a {day_name[day.weekday()]}"
             yield Finding("knowledge", *match.span(1), why)
@@ -73,10 +74,9 @@ def _weekdays(text: str, known: list[tuple[int, int, date]]) -> Iterator[Finding
 
 def _same(text: str, known: list[tuple[int, int, date]]) -> Iterator[Finding]:
     """One date in two forms."""
-    for (_, end, first), (start, stop, second) in zip(known, known[1:], strict=False):
-        if re.fullmatch(r",? (?:that is|i\.e\.,?|which is|or|in other words),? ", text[end:start]):
-            if first != second:
-                yield Finding("calculation", start, stop, f"that is {first:%m/%d/%Y}")
+    for (_, end, first), (start, stop, second) in pairwise(known):
+        if first != second and _AGAIN.fullmatch(text[end:start]):
+            yield Finding("calculation", start, stop, f"that is {first:%m/%d/%Y}")
 
 
 _NOW = re.compile(r"\b(?:today(?:'s date)? is|today is)(?: \w+day,?)? (?:also )?$", re.IGNORECASE)

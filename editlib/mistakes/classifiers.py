@@ -76,7 +76,9 @@ def by_truth(truths: Mapping[str, Mapping]) -> Classifier:
         if missing := [chain.id for chain in asked if chain.completion not in truths]:
             raise UnknownTruth(f"{missing[0]}: nothing is known about its mistakes")
         known = [truths[chain.completion]["mistakes"] for chain in asked]
-        return [_verdict(Finding(m["kind"], m["start"], m["end"], "known") for m in k) for k in known]
+        return [
+            _verdict(Finding(m["kind"], m["start"], m["end"], "known") for m in k) for k in known
+        ]
 
     return classify
 
@@ -139,6 +141,20 @@ def read_kinds(reply: str) -> tuple[str, ...] | None:
     return tuple(name for letter, name in known.items() if letter in letters)
 
 
+def noted(asked: Sequence[Chain], verdicts: Sequence[Verdict]) -> dict[str, dict]:
+    """Findings in the form of known mistakes, by completion; what follows from them is not known."""
+    return {
+        chain.completion: {
+            "mistakes": [
+                {"kind": f.kind, "step": n, "start": f.start, "end": f.end}
+                for n, f in enumerate(verdict.findings)
+            ],
+            "consequences": [],
+        }
+        for chain, verdict in zip(asked, verdicts, strict=True)
+    }
+
+
 # --- how well they do -------------------------------------------------------------------------
 
 
@@ -197,8 +213,10 @@ def kappa(table: pd.DataFrame, rows: str, columns: str) -> dict[str, float]:
     n, agreement = len(read), float((read[rows] == read[columns]).mean())
     used = set(read[rows]) | set(read[columns])
     if len(used) < 2:
-        return {"n": n, "agreement": agreement} | dict.fromkeys(("kappa", "low", "high"), float("nan"))
+        return {"n": n, "agreement": agreement} | dict.fromkeys(
+            ("kappa", "low", "high"), float("nan")
+        )
     square = confusion(read, rows, columns).pivot(index=rows, columns=columns, values="n")
     found = cohens_kappa(square.to_numpy())
-    low, high = found.kappa_low, found.kappa_upp
-    return {"n": n, "agreement": agreement, "kappa": found.kappa, "low": low, "high": high}
+    numbers = {"kappa": found.kappa, "low": found.kappa_low, "high": found.kappa_upp}
+    return {"n": n, "agreement": agreement} | {name: float(x) for name, x in numbers.items()}

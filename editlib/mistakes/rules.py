@@ -79,7 +79,8 @@ def comparisons(question: str, text: str) -> Iterator[Finding]:
 
 _ADDED = re.compile(
     rf"\b(?:add|adding|added|plus)\s+{_N}\b[^.;:\d]{{0,25}}?"
-    rf"\b(?:to get|gives|makes|have|get|total of|total|to reach|is)\s+{_N}\b(?![ ]*[-+*/%])(?!\.\d)",
+    rf"\b(?:to get|gives|makes|have|get|total of|total|to reach|is)"
+    rf"\s+{_N}\b(?![ ]*[-+*/%])(?!\.\d)",
     re.IGNORECASE,
 )
 
@@ -171,7 +172,7 @@ def _walked(
     heading = said if said in _MOVES else facing if said is None else None
     dx, dy = int(point[1]) - at[0], int(point[2]) - at[1]
     span = offset + point.start(), offset + point.end()
-    if dx and dy or abs(dx) + abs(dy) != number:
+    if (dx and dy) or abs(dx) + abs(dy) != number:
         yield Finding("calculation", *span, f"{number} steps from {at} do not lead there")
     elif heading and (dx, dy) != tuple(number * each for each in _MOVES[heading]):
         yield Finding("knowledge", *span, f"{heading} of {at} lies another point")
@@ -181,7 +182,19 @@ def _walked(
 
 _SWAP_WORD = r"(?:swaps?|trades?|switch(?:es)?|exchanges?|the swap|the trade)\b"
 _SWAP = re.compile(rf"\b([A-Z]\w+) and ([A-Z]\w+) {_SWAP_WORD}")
-_NO_VALUE = {"and", "swap", "swaps", "trade", "trades", "switch", "has", "is", "the", "gets", "with"}
+_NO_VALUE = {
+    "and",
+    "swap",
+    "swaps",
+    "trade",
+    "trades",
+    "switch",
+    "has",
+    "is",
+    "the",
+    "gets",
+    "with",
+}
 
 
 def swaps(question: str, text: str) -> Iterator[Finding]:
@@ -195,7 +208,12 @@ def swaps(question: str, text: str) -> Iterator[Finding]:
     done = 0
     for sentence in _SENTENCE.finditer(text):
         held = [
-            _Held(m[1], (m[2] or m[3]).strip(), sentence.start() + m.start(), sentence.start() + m.end())
+            _Held(
+                m[1],
+                (m[2] or m[3]).strip(),
+                sentence.start() + m.start(),
+                sentence.start() + m.end(),
+            )
             for m in holding.finditer(sentence[0])
             if (m[2] or m[3]) not in _NO_VALUE
         ]
@@ -297,9 +315,7 @@ def restated(question: str, text: str) -> Iterator[Finding]:
     told = max(arithmetic.expressions(text), key=lambda e: len(e.tokens), default=None)
     if asked is None or told is None or len(asked.tokens) < 5:
         return
-    differing = [
-        (a, b) for a, b in zip(asked.tokens, told.tokens, strict=False) if a != b
-    ]
+    differing = [(a, b) for a, b in zip(asked.tokens, told.tokens, strict=False) if a != b]
     if len(asked.tokens) == len(told.tokens) and 0 < len(differing) < 3:
         why = f"the question has {question[asked.start : asked.end]}"
         yield Finding("knowledge", told.start, told.end, why)

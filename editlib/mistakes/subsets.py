@@ -69,4 +69,3 @@ def restricted(duals: Iterable[DualCoT], ids: Iterable[str]) -> list[DualCoT]:
     if missing := sorted(wanted - {pair.id for pair in kept}):
         raise KitError(f"{len(missing)} pairs are not in Ddual, first {missing[0]!r}")
     return kept
-
