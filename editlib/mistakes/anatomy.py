@@ -43,14 +43,18 @@ def anatomy(
 ) -> pd.DataFrame:
     """What each wrong CoT is made of, counted in tokens, and where its key tokens lie.
 
-    truths: completion key -> mistakes and consequences. marks: pair id -> its wrong_key.
+    truths: completion key (or id, of a pair without one) -> mistakes and consequences.
+    marks: pair id -> its wrong_key.
     Returns one row a pair: id, task, subset, kinds, mistakes (how many), position (where the first
     begins: 0 at the start of the text, 1 at its end), tokens, then for each of PARTS its tokens
     and, with the prefix key_, those of them that are key.
     Raises UnknownTruth for a wrong CoT in which no mistake is known.
     """
     return pd.DataFrame(
-        [_row(d, truths.get(d.wrong_completion), marks[d.id], segment(d.wrong)) for d in duals]
+        [
+            _row(d, truths.get(d.wrong_completion or d.id), marks[d.id], segment(d.wrong))
+            for d in duals
+        ]
     )
 
 

@@ -26,7 +26,7 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 @dataclass(frozen=True)
 class Chain:
-    """What a classifier is shown; completion is the key of what the teacher knows about it."""
+    """What a classifier is shown; completion is the key of what is known about its mistakes."""
 
     id: str
     question: str
@@ -53,8 +53,8 @@ Classifier = Callable[[Sequence[Chain]], list[Verdict]]
 
 
 def wrong_sides(duals: Iterable[DualCoT]) -> list[Chain]:
-    """The wrong CoT of each pair."""
-    return [Chain(d.id, d.question, d.wrong, d.wrong_completion) for d in duals]
+    """The wrong CoT of each pair; one without a completion goes by the id of its pair."""
+    return [Chain(d.id, d.question, d.wrong, d.wrong_completion or d.id) for d in duals]
 
 
 def chains(questions: Iterable[Question], cots: Iterable[CoT]) -> list[Chain]:
@@ -142,7 +142,7 @@ def read_kinds(reply: str) -> tuple[str, ...] | None:
 
 
 def noted(asked: Sequence[Chain], verdicts: Sequence[Verdict]) -> dict[str, dict]:
-    """Findings in the form of known mistakes, by completion; what follows from them is not known."""
+    """Findings as known mistakes are written, by completion; consequences are not known."""
     return {
         chain.completion: {
             "mistakes": [

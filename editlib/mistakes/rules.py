@@ -264,13 +264,8 @@ def _swapped(
 # --- what the question states -----------------------------------------------------------------
 
 _UNITS = {"day", "hour", "minute", "month", "option", "second", "step", "time", "week", "year"}
-_WORD_NUMBERS = dict(
-    zip(
-        "one two three four five six seven eight nine ten eleven twelve".split(),
-        range(1, 13),
-        strict=True,
-    )
-)
+_TO_TWELVE = "one two three four five six seven eight nine ten eleven twelve"
+_WORD_NUMBERS = {word: n for n, word in enumerate(_TO_TWELVE.split(), 1)}
 _COUNTED = re.compile(r"(?<![\w.,/:(-])(\d+|" + "|".join(_WORD_NUMBERS) + r") ([a-z]{3,}s)\b")
 _LISTED = re.compile(r"\b([a-z]{3,}s) \((\d+)\)")
 
