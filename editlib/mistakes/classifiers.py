@@ -17,7 +17,7 @@ from editlib import prompts
 from editlib.completions import CompletionStore, Request
 from editlib.errors import KitError
 from editlib.mistakes.findings import Finding
-from editlib.mistakes.kinds import KINDS, UNREAD, UnknownTruth, in_order, label
+from editlib.mistakes.kinds import KINDS, NONE, UNREAD, UnknownTruth, in_order, label
 from editlib.records import CoT, DualCoT, Question
 from editlib.teacher import ManyTeacher, Teacher, ask
 
@@ -162,6 +162,21 @@ def labels(asked: Sequence[Chain], **verdicts: Sequence[Verdict]) -> pd.DataFram
     """One row a chain: id, and the label by each classifier, in a column of its name."""
     columns = {name: [each.label for each in found] for name, found in verdicts.items()}
     return pd.DataFrame({"id": [chain.id for chain in asked], **columns})
+
+
+def first_mistakes(asked: Sequence[Chain], verdicts: Sequence[Verdict]) -> pd.DataFrame:
+    """Kinds of each chain in which a mistake was found, and where the first one begins.
+
+    Returns id, kinds (a label), position (0: start of the text, 1: its end; nan where the
+    classifier does not say).
+    """
+    rows = [
+        (chain.id, verdict.label, min((f.start for f in verdict.findings), default=float("nan")))
+        for chain, verdict in zip(asked, verdicts, strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=["id", "kinds", "position"])
+    table["position"] /= [max(len(chain.text), 1) for chain in asked]
+    return table[~table["kinds"].isin([NONE, UNREAD])]
 
 
 def against_truth(truth: Sequence[Verdict], found: Sequence[Verdict]) -> pd.DataFrame:
