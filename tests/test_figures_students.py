@@ -70,7 +70,25 @@ def parts():
     return rows(kinds=["LE", "MCE"], of=of, part=mistakes.PARTS).assign(share=1 / 3)
 
 
+def scored():
+    columns = [
+        "precision",
+        "precision_low",
+        "precision_high",
+        "recall",
+        "recall_low",
+        "recall_high",
+    ]
+    return numbers(pd.DataFrame({"kind": mistakes.shorts()}), *columns)
+
+
+def square():
+    return rows(truth=["LE", "none"], rules=["LE", "none"]).assign(n=[5, 1, 0, 2])
+
+
 DRAWN = {
+    "classifier_scores": lambda: figures.classifier_scores(scored()),
+    "confusion": lambda: figures.confusion(square(), "truth", "rules"),
     "loss_curves": lambda: figures.loss_curves(curves()),
     "validation_accuracy": lambda: figures.validation_accuracy(epochs()),
     "probes": lambda: figures.probes(probed()),

@@ -129,4 +129,4 @@ def _carried(text: str) -> Iterator[Finding]:
         if stated != due:
             start = equation.right.end + day.start()
             why = f"{value} with {month} days in the month is day {due}"
-            yield Finding("calculation", start, start + len(day[0]), why)
+            yield Finding("calculation", start, start + len(day[0].rstrip(".")), why)

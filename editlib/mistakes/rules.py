@@ -58,7 +58,7 @@ def _show(value: arithmetic.Value | None) -> str:
 
 
 _COMPARED = re.compile(
-    r"(?<![\w.<>] )(?<![\w.<>])(-?\d+(?:\.\d+)?(?:\s*[<>]\s*-?\d+(?:\.\d+)?)+)"
+    r"(?<![<>] )(?<![\w.<>])(-?\d+(?:\.\d+)?(?:\s*[<>]\s*-?\d+(?:\.\d+)?)+)"
     r"(?:\s+is\s+(not\s+)?(correct|true|right|incorrect|false|wrong)\b)"
 )
 
