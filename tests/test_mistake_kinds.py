@@ -7,11 +7,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from editlib import figures, mistakes, puzzles
+from editlib import figures, mistakes, pipeline, puzzles
 from editlib.completions import CompletionStore, Reply
 from editlib.errors import KitError
 from editlib.mistakes import Chain, Kind, Verdict, planting
 from editlib.records import DualCoT
+from editlib.workspace import open_workspace
+from tests.loopback import serving
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples" / "kinds").glob("*.py"))
 
@@ -111,6 +113,17 @@ def test_the_judge_is_shown_each_kind_the_question_and_the_chain_and_new_kinds_t
     for kind, letter in zip(mistakes.KINDS.values(), "abcde", strict=True):
         assert f"\n{letter}: {kind.description}\n" in prompt
     assert "Q a" in prompt and "2 + 2 = 5" in prompt and mistakes.read_kinds("e") == ("copying",)
+
+
+def test_a_profile_may_name_a_judge_whose_prose_is_unread(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "made-up")
+    assert pipeline.judge_mistakes(open_workspace("smoke", results=tmp_path), CHAINS) is None
+    with serving(lambda prompt, before: "no marker") as server:
+        judge = f"judge={{kind: endpoint, model: m, temperature: 0, base_url: '{server.url}'}}"
+        ws = open_workspace("smoke", [judge], tmp_path)
+        said = [pipeline.judge_mistakes(ws, CHAINS) for _ in range(2)]
+    assert [each.label for each in said[0]] == ["unread", "unread"] and said[0] == said[1]
+    assert [body["temperature"] for body in server.bodies] == [0, 0]  # two chains, asked once
 
 
 @pytest.mark.parametrize(
