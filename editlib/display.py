@@ -111,6 +111,26 @@ def dual(
     )
 
 
+def found(
+    id: str, question: str, text: str, spans: Sequence[tuple[int, int, str]], said: str
+) -> HTML:
+    """A CoT in full beside its question, with what a classifier found in it.
+
+    spans: (start, end, why) of characters of the text; said: the classifier's verdict.
+    """
+    known = np.zeros(len(text), dtype=bool)
+    for start, end, _ in spans:
+        known[start:end] = True
+    cells = {"Question": escape(question), f"CoT, {escape(said)}": _underlined(text, known)}
+    reasons = "".join(
+        f"<li>{MISTAKE[0]}{escape(text[start:end])}{MISTAKE[1]}: {escape(why)}</li>"
+        for start, end, why in spans
+    )
+    return HTML(
+        f"<p {NO_FORMULAS}><b>{escape(id)}</b></p>{_columns(cells)}<ul {NO_FORMULAS}>{reasons}</ul>"
+    )
+
+
 def marked(
     text: str,
     segments: Segments,
@@ -136,8 +156,9 @@ def marked(
     return "".join(_wrap(TAGS[name], _underlined(text, known, list(run))) for name, run in runs)
 
 
-def _underlined(text: str, known: np.ndarray, run: list[int]) -> str:
-    parts = groupby(run, key=lambda i: bool(known[i]))
+def _underlined(text: str, known: np.ndarray, run: Sequence[int] | None = None) -> str:
+    """The characters of a run (None: all), those known to be wrong underlined."""
+    parts = groupby(range(len(text)) if run is None else run, key=lambda i: bool(known[i]))
     return "".join(
         _wrap(MISTAKE if mistake else ("", ""), escape("".join(text[i] for i in part)))
         for mistake, part in parts

@@ -5,7 +5,8 @@ eyes and differ in grey.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -168,7 +169,9 @@ STUDENTS = {  # in the order of every figure
     "EDIT": "#d55e00",
 }
 OTHER = "#444444"  # a method that has no colour of its own
-KINDS = {"LE": "#0072b2", "KE": "#e69f00", "MCE": "#882255"}
+KINDS = {"LE": "#0072b2", "KE": "#e69f00", "MCE": "#882255", "OE": "#767676"}
+MORE_KINDS = ("#009e73", "#56b4e9", "#cc79a7", "#000000")  # of kinds that readers add, in turn
+LINES = ("-", "--", "-.", ":")
 PROBED = {"correct": (FATES["right"], "o"), "wrong": (FATES["wrong"], "X")}
 PARTS = {"mistake": ("#d55e00", ""), "consequence": ("#f0c060", "///"), "routine": ("#d9d9d9", "")}
 MARKS = {  # who says it: colour, marker, how far above the middle of its row
@@ -422,21 +425,88 @@ def mistake_shares(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def kind_colours(kinds: Iterable[str]) -> dict[str, str]:
+    """A colour for each single kind that occurs, those of the paper first.
+
+    >>> list(kind_colours(["MCE", "LN", "LE", "LE+KE", "none"]))
+    ['LE', 'MCE', 'LN']
+    """
+    found = [k for k in dict.fromkeys(kinds) if "+" not in k and k not in ("none", "unread")]
+    known = {kind: colour for kind, colour in KINDS.items() if kind in found}
+    return known | dict(zip([k for k in found if k not in known], cycle(MORE_KINDS), strict=False))
+
+
 def mistake_positions(table: pd.DataFrame) -> Figure:
     """Share (%) of mistakes that begin no later than a place in their CoT (0: start, 1: end).
 
-    table: kinds (single ones), position.
+    table: kinds (combinations are left out), position.
     """
     figure = _blank(height=2.9)
     ax = figure.subplots()
-    for (kind, colour), line in zip(KINDS.items(), ("-", "--", "-."), strict=True):
+    for (kind, colour), line in zip(kind_colours(table["kinds"]).items(), cycle(LINES)):
         places = table.loc[table["kinds"] == kind, "position"]
-        if len(places):
-            ax.ecdf(places, color=colour, linestyle=line, label=f"{kind} ({len(places)})")
+        ax.ecdf(places, color=colour, linestyle=line, label=f"{kind} ({len(places)})")
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     sns.despine(figure)
     ax.set(xlabel="where the mistake begins", ylabel="mistakes so far", xlim=(0, 1))
-    ax.legend(frameon=False)
+    if ax.lines:
+        ax.legend(frameon=False)
+    return figure
+
+
+def classifier_scores(table: pd.DataFrame) -> Figure:
+    """Precision and recall (%) of a classifier by kind; bars are 95 % intervals over chains.
+
+    table: of mistakes.against_truth. A kind that nobody has, or nobody is said to have, has none.
+    """
+    kinds = _in_order(table["kind"])
+    colours = kind_colours(kinds)
+    figure, axes = _panels(["precision", "recall"], height=1.0 + 0.3 * len(kinds))
+    for measure, ax in axes.items():
+        for y, row in enumerate(table.to_dict("records")):
+            bounds = {"low": row[f"{measure}_low"], "high": row[f"{measure}_high"]}
+            style = {"color": colours[row["kind"]], "marker": "o"}
+            _interval(ax, pd.Series({measure: row[measure]} | bounds), measure, y, **style)
+        _name_rows(ax, kinds)
+        ax.set(xlabel=f"{measure} (%)", xlim=(-3, 103), title="")
+    return figure
+
+
+def confusion(table: pd.DataFrame, rows: str, columns: str) -> Figure:
+    """How often each label by one classifier meets each by another; colour: share of the row.
+
+    table: of mistakes.confusion: the two columns named, and n.
+    """
+    order = _in_order(table[rows])
+    square = table.pivot(index=rows, columns=columns, values="n").loc[order, order]
+    shares = square.div(square.sum(axis=1).where(lambda n: n > 0, 1), axis=0)
+    figure = _blank(height=1.4 + 0.34 * len(order))
+    ax = figure.subplots()
+    colours = {"cmap": "YlGnBu", "vmin": 0, "vmax": 1, "cbar": False}
+    sns.heatmap(shares, annot=square, fmt="d", linewidths=1, ax=ax, **colours)
+    ax.tick_params(length=0)
+    ax.tick_params(axis="x", rotation=45)
+    ax.tick_params(axis="y", rotation=0)
+    return figure
+
+
+def kind_effects(table: pd.DataFrame) -> Figure:
+    """Outcome of one kind less another (points) with 95 % intervals over seeds.
+
+    Grey: differences that the design would often have missed. table: of mistakes.compare_kinds.
+    """
+    names = [f"{row.kind} less {row.other}" for row in table.itertuples()]
+    table = table.assign(name=names)
+    order = _in_order(table["name"])
+    figure, axes = _panels(_in_order(table["split"]), height=1.0 + 0.3 * len(order))
+    for split, ax in axes.items():
+        for _, row in table[table["split"] == split].iterrows():
+            y, reach = order.index(row["name"]), 100 * row["smallest"]
+            ax.barh(y, 2 * reach, left=-reach, height=0.7, color="#e3e3e3")
+            _interval(ax, row, "difference", y, color="#222222", marker="o", markersize=5)
+        ax.axvline(0, color="black", linewidth=1)
+        _name_rows(ax, order)
+        ax.set_xlabel("difference (points)")
     return figure
 
 
@@ -446,7 +516,8 @@ def composition(table: pd.DataFrame) -> Figure:
     table: kinds, of ("all tokens", "key tokens"), part, share.
     """
     bars = table.set_index(["kinds", "of", "part"])["share"].unstack()
-    bars = bars.reindex([(k, o) for k in KINDS for o in _in_order(table["of"])]).dropna()
+    kinds = kind_colours(table["kinds"])
+    bars = bars.reindex([(k, o) for k in kinds for o in _in_order(table["of"])]).dropna()
     figure = _blank(height=1 + 0.3 * len(bars))
     ax, names = figure.subplots(), [f"{kind}, {of}" for kind, of in bars.index]
     left = 0 * bars.iloc[:, 0]

@@ -32,6 +32,7 @@ from editlib.completions import Completion, CompletionStore, Request, exchange
 from editlib.endpoint import EndpointTeacher
 from editlib.errors import KitError, unknown
 from editlib.local_teacher import LocalTeacher
+from editlib.mistakes import Chain, Verdict, by_judge
 from editlib.profiles import SampledTeacherSettings
 from editlib.published import PublishedPrompts
 from editlib.records import (
@@ -265,10 +266,8 @@ def _tried(
 
 def _teacher(ws: Workspace) -> Teacher | ManyTeacher:
     settings = ws.profile.teacher
-    if settings.kind == "endpoint":
-        return BatchWriter(settings) if settings.batch_file else EndpointTeacher(settings)
-    if settings.kind == "local":
-        return LocalTeacher(settings)
+    if isinstance(settings, SampledTeacherSettings):
+        return _model(settings)
     if settings.kind == "recorded":
         if settings.completions:
             return teacher.replay(exchange.read(settings.completions), settings.completions.name)
@@ -281,6 +280,12 @@ def _teacher(ws: Workspace) -> Teacher | ManyTeacher:
             settings.seed,
         )
     )
+
+
+def _model(settings: SampledTeacherSettings) -> Teacher | ManyTeacher:
+    if settings.kind == "local":
+        return LocalTeacher(settings)
+    return BatchWriter(settings) if settings.batch_file else EndpointTeacher(settings)
 
 
 def asked_of(ws: Workspace) -> tuple[str, int | None]:
@@ -505,3 +510,16 @@ def known_mistakes(ws: Workspace, completions: Sequence[str]) -> dict[str, dict]
     """
     with completion_store(ws) as store:
         return store.truth(completions)
+
+
+def judge_mistakes(ws: Workspace, chains: Sequence[Chain]) -> list[Verdict] | None:
+    """What the judge of the profile says about each chain; None where it names no judge.
+
+    Replies are kept with the completions of the run. For analysis only.
+    """
+    settings = ws.profile.judge
+    if settings is None:
+        return None
+    sampling = settings.model_dump(include={"temperature", "top_p", "max_tokens", "seed"})
+    with completion_store(ws) as store:
+        return by_judge(_model(settings), store, **sampling)(chains)

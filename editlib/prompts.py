@@ -115,6 +115,12 @@ def baseline(style: str, shots: Shots, question: str) -> str:
     )
 
 
+def kinds(categories: Mapping[str, str], question: str, text: str) -> str:
+    """Mistake classifier prompt: which of the categories (letter -> description) are in a CoT."""
+    example = "+".join(list(categories)[:3:2])
+    return _render("kinds", categories=categories, example=example, question=question, text=text)
+
+
 def first_reply(text: str) -> str:
     """What answers the question asked: a model that goes on to ask itself another is cut there.
 

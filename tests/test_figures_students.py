@@ -72,7 +72,7 @@ def reach():
 
 def kinds():
     sources, subsets = ["this run", "the paper"], ["D+dual", "D-dual"]
-    table = rows(source=sources, subset=subsets, kinds=mistakes.LABELS)
+    table = rows(source=sources, subset=subsets, kinds=mistakes.usual())
     return numbers(table, "share").assign(low=0.1, high=0.9)
 
 
@@ -81,7 +81,25 @@ def parts():
     return rows(kinds=["LE", "MCE"], of=of, part=mistakes.PARTS).assign(share=1 / 3)
 
 
+def scored():
+    columns = [
+        "precision",
+        "precision_low",
+        "precision_high",
+        "recall",
+        "recall_low",
+        "recall_high",
+    ]
+    return numbers(pd.DataFrame({"kind": mistakes.shorts()}), *columns)
+
+
+def square():
+    return rows(truth=["LE", "none"], rules=["LE", "none"]).assign(n=[5, 1, 0, 2])
+
+
 DRAWN = {
+    "classifier_scores": lambda: figures.classifier_scores(scored()),
+    "confusion": lambda: figures.confusion(square(), "truth", "rules"),
     "loss_curves": lambda: figures.loss_curves(curves()),
     "validation_accuracy": lambda: figures.validation_accuracy(epochs()),
     "probes": lambda: figures.probes(probed()),
@@ -135,7 +153,7 @@ def test_no_panel_cuts_off_what_is_drawn_in_it(name):
 def test_every_method_has_a_colour_of_its_own():
     assert set(profiles.load("mini").training.methods) < set(figures.STUDENTS)
     assert len(set(figures.STUDENTS.values())) == len(figures.STUDENTS)
-    assert set(figures.KINDS) == set(mistakes.NAMES.values())
+    assert set(figures.KINDS) == set(mistakes.shorts())
     assert tuple(figures.PARTS) == mistakes.PARTS
 
 

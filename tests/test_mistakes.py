@@ -80,7 +80,7 @@ def test_kinds_are_counted_within_each_subset():
     assert table.loc[("D+dual", "MCE"), "share"] == 0.5
     assert table.groupby("subset")["share"].sum().tolist() == [1.0, 1.0]
     assert (table["low"] <= table["share"]).all() and (table["share"] <= table["high"]).all()
-    assert set(table.loc["D-dual"].index) == set(mistakes.LABELS)  # zeros are shown
+    assert set(table.loc["D-dual"].index) == set(mistakes.usual())  # zeros are shown
 
 
 def test_composition_pools_tokens_and_adds_up_to_one():

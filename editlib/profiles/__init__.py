@@ -201,6 +201,11 @@ class LocalTeacherSettings(SampledTeacherSettings):
     batch: PositiveInt = Field(8, exclude=True)  # prompts of one forward pass
 
 
+Judge = Annotated[
+    EndpointTeacherSettings | LocalTeacherSettings, Field(discriminator="kind")
+]  # a model that reads CoTs
+
+
 class KeySteps(Settings):
     unit: Literal["tokens", "words"]
     ties: Literal["library", "authors"]
@@ -346,6 +351,7 @@ class Profile(Settings):
     keysteps: KeySteps
     student: Student | None = None  # None: no student is trained (recorded)
     training: Training | None = None
+    judge: Judge | None = None  # who says which kinds of mistakes a CoT makes (notebook 06)
     decoding: Decoding | None = None
     exam: Exam = Exam()
 

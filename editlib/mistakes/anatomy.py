@@ -1,43 +1,20 @@
-"""Kinds of mistakes in wrong CoTs, as the puzzle teacher knows them.
+"""What wrong CoTs are made of: how often which kinds, where they strike, how far they reach.
 
-For analysis only: what the teacher knows about its mistakes is read by no stage of the pipeline.
+For analysis only: what a teacher knows about its mistakes is read by no stage of the pipeline.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
-from editlib.errors import KitError, unknown
 from editlib.keysteps import Segmenter, Segments, overlaps
 from editlib.locators import scores
+from editlib.mistakes.kinds import UnknownTruth, kinds_of, shown
 from editlib.records import DualCoT
 
-NAMES = {"logical": "LE", "knowledge": "KE", "calculation": "MCE"}  # as Table 6 calls them
-LABELS = ("LE", "KE", "MCE", "LE+KE", "LE+MCE", "KE+MCE", "LE+KE+MCE")
 PARTS = ("mistake", "consequence", "routine")  # of a wrong CoT; each token is of one
-
-
-class UnknownTruth(KitError):
-    """Nothing, or something else than expected, is known about the mistakes of a completion."""
-
-
-def label(kinds: Iterable[str]) -> str:
-    """Kinds in the short names and the order of Table 6; "none" for none.
-
-    >>> label(["calculation", "logical", "logical"])
-    'LE+MCE'
-    """
-    kinds = set(kinds)
-    for kind in kinds - NAMES.keys():
-        raise UnknownTruth(unknown("kind of mistake", kind, NAMES))
-    return "+".join(short for kind, short in NAMES.items() if kind in kinds) or "none"
-
-
-def kinds_of(truth: Mapping) -> str:
-    """The label of all mistakes of one completion; truth as pipeline.known_mistakes gives it."""
-    return label(mistake["kind"] for mistake in truth["mistakes"])
 
 
 def tally(kinds: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
@@ -47,7 +24,12 @@ def tally(kinds: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     (share of the group, 0 to 1), labels in the order of Table 6, those that never occur with n 0.
     """
     counts = kinds.groupby([*by, "kinds"], sort=False).size().unstack(fill_value=0)
-    counts = counts.reindex(columns=LABELS, fill_value=0).stack().rename("n").reset_index()
+    counts = (
+        counts.reindex(columns=shown(kinds["kinds"]), fill_value=0)
+        .stack()
+        .rename("n")
+        .reset_index()
+    )
     of = counts.groupby(list(by))["n"].transform("sum")
     low, high = proportion_confint(counts["n"], of, method="wilson")
     return counts.assign(share=counts["n"] / of, low=low, high=high)
@@ -61,14 +43,18 @@ def anatomy(
 ) -> pd.DataFrame:
     """What each wrong CoT is made of, counted in tokens, and where its key tokens lie.
 
-    truths: completion key -> mistakes and consequences. marks: pair id -> its wrong_key.
+    truths: completion key (or id, of a pair without one) -> mistakes and consequences.
+    marks: pair id -> its wrong_key.
     Returns one row a pair: id, task, subset, kinds, mistakes (how many), position (where the first
     begins: 0 at the start of the text, 1 at its end), tokens, then for each of PARTS its tokens
     and, with the prefix key_, those of them that are key.
     Raises UnknownTruth for a wrong CoT in which no mistake is known.
     """
     return pd.DataFrame(
-        [_row(d, truths.get(d.wrong_completion), marks[d.id], segment(d.wrong)) for d in duals]
+        [
+            _row(d, truths.get(d.wrong_completion or d.id), marks[d.id], segment(d.wrong))
+            for d in duals
+        ]
     )
 
 
