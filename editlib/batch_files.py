@@ -90,7 +90,7 @@ class BatchWriter:
         return chosen
 
     def _row(self, key: str, request: Request) -> dict:
-        body = chat.body(self.name, self.settings, request)
+        body = chat.body(self.settings, request, key)
         return {"custom_id": key, "method": "POST", "url": URL, "body": body}
 
 

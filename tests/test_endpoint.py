@@ -67,7 +67,7 @@ def test_nothing_is_lost_nothing_is_asked_twice_and_each_fault_is_counted(store,
         ask(teacher(server), requests(30), store, "CEP")
         assert sum(server.arrivals.values()) == 39
     said = capsys.readouterr().out
-    assert "30 answered, 0 failed; 300 + 150 tokens" in said
+    assert "30 answered, 0 failed; 316 + 164 tokens; of these 16 + 14 tokens for 3 replies" in said
     for fault in ("broken reply x3", "connection x2", "timeout x1", "HTTP 429 x1"):
         assert fault in said
     assert "HTTP 500 x1" in said and "HTTP 503 x1" in said
@@ -139,7 +139,7 @@ def test_a_store_that_breaks_stops_the_spending(store, monkeypatch):
     def full(*_):
         raise BrokenStore("the disk is full")
 
-    monkeypatch.setattr(store, "add", full)
+    monkeypatch.setattr(store, "add_all", full)
     with serving() as server:
         with pytest.raises(BrokenStore, match="disk is full"):
             ask(teacher(server, concurrency=3), requests(200), store, "CEP")
@@ -245,6 +245,37 @@ def test_a_server_that_counts_nothing_costs_by_estimate(store):
         [row] = ask(teacher(server, prices=PRICES), [Request("12345678")], store, "CEP")
     assert row.prompt_tokens is None
     assert row.cost == pytest.approx((1000 * 2 + 2000 * len(row.text) / 4) / 1e6)
+
+
+@pytest.mark.parametrize(
+    ("way", "prompt", "completion", "estimated"),
+    [("no choice", 10, 5, 0), ("broken JSON", 2, 4, 1), ("page", 2, 5, 1)],
+)
+def test_a_reply_that_cannot_be_read_is_paid_for(store, capsys, way, prompt, completion, estimated):
+    """What it says it took, else an estimate, on top of the 10 + 5 tokens of the second try."""
+    with serving(by_name({"12345678": way})) as server:
+        ask(teacher(server, prices=PRICES), [Request("12345678")], store, "CEP")
+    [lost] = store.lost("m", ["12345678", "another"])
+    assert (lost.prompt_tokens, lost.completion_tokens) == (prompt, completion)
+    assert lost.estimated == estimated
+    assert store.totals("m").paid == pytest.approx(0.02 + (prompt + 2 * completion) / 1000)
+    said = capsys.readouterr().out
+    assert f"{10 + prompt} + {5 + completion} tokens, {store.totals('m').paid:.4f} USD" in said
+    assert f"for 1 replies that cannot be read ({estimated} by estimate)" in said
+
+
+def test_replies_that_cannot_be_read_use_up_the_budget(store):
+    """Else a broken server would be paid without end, run after run."""
+    cheap = [replace(request, max_tokens=5) for request in requests(40)]
+    with serving(lambda prompt, before: "no choice") as server:
+        poor = teacher(server, prices=PRICES, budget=0.25, concurrency=4, retries=1)
+        with pytest.raises(BudgetReached, match="what comes next may cost"):
+            ask(poor, cheap, store, "CEP")
+        arrived = sum(server.arrivals.values())
+        assert store.totals("m").paid == pytest.approx(0.02 * arrived) and arrived <= 12
+        with pytest.raises(BudgetReached):
+            ask(poor, cheap, store, "CEP")
+        assert sum(server.arrivals.values()) == arrived
 
 
 # --- the key
