@@ -10,6 +10,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable
+from functools import lru_cache
 from math import ceil
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -191,7 +192,10 @@ def _key(settings: EndpointTeacherSettings) -> str:
 class _Client(httpx2.AsyncClient):
     def build_request(self, method: str, url: str, *, timeout: object, **parts) -> httpx2.Request:
         """As the client on top hands it over: there is nothing to merge with."""
-        return httpx2.Request(method, url, **parts)
+        return httpx2.Request(method, _parsed(url), **parts)
+
+
+_parsed = lru_cache(8)(httpx2.URL)  # there is one address
 
 
 class _Carrier(httpx2.AsyncBaseTransport):
