@@ -9,8 +9,8 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from math import ceil
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -72,17 +72,20 @@ class Answer(BaseModel):
     usage: Usage | None = None
 
 
-def reply_of(answer: Answer, prompt: str, prices: Prices | None) -> Reply:
-    """What a server answered; a cost is estimated where it does not count its tokens."""
+def reply_of(settings: EndpointTeacherSettings, answer: Answer, prompt: str) -> Reply:
+    """What a server answered, without the key; a cost is estimated where it counts no tokens."""
+    prices, hidden = settings.prices, partial(without_key, settings, shortest=KEY_LENGTH)
     choice, usage = answer.choices[0], answer.usage or Usage()
-    text = choice.message.content or choice.message.refusal or ""
+    text = hidden(choice.message.content or choice.message.refusal or "")
     counts = usage.prompt_tokens, usage.completion_tokens
     return Reply(
         text=text,
-        finish_reason="refusal" if choice.message.refusal else choice.finish_reason or "unknown",
+        finish_reason="refusal"
+        if choice.message.refusal
+        else hidden(choice.finish_reason or "unknown"),
         prompt_tokens=counts[0],
         completion_tokens=counts[1],
-        served_model=answer.model,
+        served_model=answer.model and hidden(answer.model),
         cost=prices and cost(prices, counts[0] or tokens(prompt), counts[1] or tokens(text)),
     )
 
@@ -158,7 +161,7 @@ def client(
         api_key=_key(settings) or _NO_KEY,
         max_retries=settings.retries,
         timeout=None,  # of parts of a try; _Carrier bounds the whole
-        http_client=_Client(transport=_Carrier(settings, faults, broken)),
+        http_client=_Client(transport=_Carrier(settings, faults, broken), follow_redirects=True),
     )
 
 
@@ -224,35 +227,38 @@ class _Carrier(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Raises what the client on top takes for a fault that may pass."""
         try:
-            response = await self._send(request)
-            if response.is_success:
-                response.extensions[_ANSWER] = Answer.model_validate_json(response.content)
+            status, headers, content = await self._send(request)
         except TimeoutError:
             self._faults["timeout"] += 1
             raise httpx2.ReadTimeout("no reply in time", request=request) from None
         except (aiohttp.ClientError, OSError) as error:
             self._faults["connection"] += 1
             raise httpx2.NetworkError(str(error), request=request) from error
+        try:
+            response = httpx2.Response(status, headers=headers, content=content)
+            content = response.content  # as it was before it was packed
+            if response.is_success:
+                response.extensions[_ANSWER] = Answer.model_validate_json(content)
         except (ValidationError, httpx2.DecodingError):
             self._faults["broken reply"] += 1
-            self._broken(json.loads(request.content), response.content)
-            said = f"not a chat completion: {response.text[:200]!r}"
+            if httpx2.codes.is_success(status):
+                self._broken(json.loads(request.content), content)
+            said = f"not a chat completion: {content.decode(errors='replace')[:200]!r}"
             raise httpx2.DecodingError(said, request=request) from None
-        if not response.is_success:
-            self._faults[f"HTTP {response.status_code}"] += 1
+        if response.is_error:
+            self._faults[f"HTTP {status}"] += 1
         return response
 
-    async def _send(self, request: httpx2.Request) -> httpx2.Response:
+    async def _send(self, request: httpx2.Request) -> tuple[int, Sequence, bytes]:
         sent = self._session.request(
             request.method,
             str(request.url),
             headers=request.headers.multi_items(),
-            data=request.content,
+            data=await request.aread(),
             allow_redirects=False,
         )
         async with sent as answer:
-            content = await answer.read()
-        return httpx2.Response(answer.status, headers=answer.raw_headers, content=content)
+            return answer.status, answer.raw_headers, await answer.read()
 
     async def aclose(self) -> None:
         await self._session.close()
@@ -260,9 +266,11 @@ class _Carrier(httpx2.AsyncBaseTransport):
 
 def _proxy(url: str) -> str | None:
     """What the environment names for it."""
-    parts = urlsplit(url)
-    passed_by = proxy_bypass(parts.hostname)
-    return None if passed_by else getproxies().get(parts.scheme)
+    parts, named = urlsplit(url), getproxies()
+    proxy = named.get(parts.scheme) or named.get("all")
+    if not proxy or proxy_bypass(parts.hostname):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def reason(error: openai.OpenAIError) -> str:

@@ -3,7 +3,6 @@
 import asyncio
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import replace
 
 import anyio
 import openai
@@ -153,9 +152,7 @@ class _Run:
         except KitError as error:  # no money for another try, or no room to note a lost one
             self.stopped = self.stopped or error
         else:
-            reply = chat.reply_of(answer, request.prompt, self.settings.prices)
-            text = chat.without_key(self.settings, reply.text, shortest=chat.KEY_LENGTH)
-            await self._keep(request, replace(reply, text=text))
+            await self._keep(request, chat.reply_of(self.settings, answer, request.prompt))
 
     async def _keep(self, request: Request, reply: Reply) -> None:
         """Returns when the reply is stored: what is not counts among those in flight.

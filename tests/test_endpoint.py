@@ -102,6 +102,8 @@ def test_a_prompt_that_is_refused_for_good_can_be_left_unread(store, capsys):
         (500, "HTTP 500"),
         (400, "HTTP 400"),
         ("stall", "timeout"),
+        ("drip", "timeout"),
+        ("badly packed", "broken reply"),
         ("cut", "connection"),
         ("hang up", "connection"),
         ("broken JSON", "broken reply"),
@@ -163,6 +165,25 @@ def test_a_reply_without_an_answer_is_kept_and_counted(store, capsys, way, finis
     assert (row.finish_reason, row.text) == (finish, text)
     assert (row.served_model, row.prompt_tokens, row.completion_tokens) == ("served-1", 10, 5)
     assert fault in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("way", ["packed", "moved"])
+def test_a_reply_may_be_packed_or_come_from_elsewhere(store, way):
+    with serving(by_name({"question 0": way})) as server:
+        [row] = ask(teacher(server, retries=0), requests(1), store, "CEP")
+    assert row.text == ECHO.format("question 0")
+
+
+def test_a_proxy_that_the_environment_names_is_used(store, monkeypatch):
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with serving() as server:
+        monkeypatch.setenv("http_proxy", server.url.removesuffix("/v1"))
+        far = teacher(server, base_url="http://teacher.invalid/v1", retries=0)
+        assert len(ask(far, requests(2), store, "CEP")) == 2
+        monkeypatch.setenv("no_proxy", "teacher.invalid")
+        with pytest.raises(TeacherStopped, match="connection"):
+            ask(far, [Request("a")], store, "CEP")
 
 
 def test_what_lacks_its_marker_is_asked_again_hotter_and_then_stays_unread(store):
@@ -314,6 +335,13 @@ def test_a_reply_that_quotes_the_key_is_stored_without_it(store, monkeypatch):
     with serving() as server:
         [row] = ask(teacher(server), [Request(f"my key is {KEY}")], store, "CEP")
     assert row.text == ECHO.format("my key is [key]")
+
+
+def test_no_field_of_a_reply_keeps_the_key(store, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with serving(lambda prompt, before: "quoted key") as server:
+        [row] = ask(teacher(server), [Request("a")], store, "CEP")
+    assert (row.text, row.finish_reason, row.served_model) == ("[key]",) * 3
 
 
 def test_a_short_key_is_no_secret_and_replies_keep_their_words(store, monkeypatch):
