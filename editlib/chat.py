@@ -241,7 +241,8 @@ class _Carrier(httpx2.AsyncBaseTransport):
                 response.extensions[_ANSWER] = Answer.model_validate_json(content)
         except (ValidationError, httpx2.DecodingError):
             self._faults["broken reply"] += 1
-            if httpx2.codes.is_success(status):
+            # A page that was moved to is fetched without what was asked, and not paid.
+            if httpx2.codes.is_success(status) and request.content:
                 self._broken(json.loads(request.content), content)
             said = f"not a chat completion: {content.decode(errors='replace')[:200]!r}"
             raise httpx2.DecodingError(said, request=request) from None

@@ -53,6 +53,9 @@ class Handler(BaseHTTPRequestHandler):
             server.keys.append(self.headers["authorization"])
         self.reply(server.script(prompt, before), prompt)
 
+    def do_GET(self):
+        self.send(200, b"<html>sign in</html>")
+
     def reply(self, way, prompt):
         if way == "stall":
             self.server.released.wait(60)
@@ -81,6 +84,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send(200, b"no gzip at all", **{"Content-Encoding": "gzip"})
         elif way == "moved":
             self.send(307, b"", Location=f"{self.server.url}/elsewhere")
+        elif way == "sign in":
+            self.send(302, b"", Location=f"{self.server.url}/sign-in")
         elif way == "quoted key":
             key = self.headers["authorization"].removeprefix("Bearer ")
             self.send(200, completion(key, finish=key) | {"model": key})

@@ -104,6 +104,7 @@ def test_a_prompt_that_is_refused_for_good_can_be_left_unread(store, capsys):
         ("stall", "timeout"),
         ("drip", "timeout"),
         ("badly packed", "broken reply"),
+        ("sign in", "broken reply"),
         ("cut", "connection"),
         ("hang up", "connection"),
         ("broken JSON", "broken reply"),
