@@ -90,7 +90,7 @@ class BatchWriter:
         return chosen
 
     def _row(self, key: str, request: Request) -> dict:
-        body = chat.body(self.name, self.settings, request)
+        body = chat.body(self.settings, request, key)
         return {"custom_id": key, "method": "POST", "url": URL, "body": body}
 
 
@@ -160,7 +160,8 @@ def _result(
     if not {"response", "error"} & line.keys() or not isinstance(response, dict):
         raise BadLine(f"{where}: no response and no error, expected a line of a batch result file")
     if line.get("error") or response.get("status_code") != 200:
-        return Failure(key, json.dumps(line.get("error") or response)[:300])
+        said = json.dumps(line.get("error") or response)
+        return Failure(key, chat.without_key(settings, said)[:300])
     return _completion(*found, response.get("body"), settings, where)
 
 
@@ -171,6 +172,6 @@ def _completion(
         answer = chat.Answer.model_validate(body)
     except ValidationError as error:
         raise BadLine(f"{where}: its body is not a chat completion ({error})") from error
-    reply = chat.reply_of(answer, request.prompt, settings.prices)
+    reply = chat.reply_of(settings, answer, request.prompt)
     paid = None if reply.cost is None else reply.cost * SHARE
     return completed(teacher, request, replace(reply, cost=paid), origin="batch")

@@ -5,18 +5,23 @@ repeats what may pass (429, 500, a cut connection, silence, a broken reply) with
 and heeds Retry-After.
 """
 
-import asyncio
+import json
 import os
 import re
 from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from math import ceil
 from typing import Annotated
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx2
 import openai
 from pydantic import BaseModel, Field, ValidationError
 
-from editlib.completions import Reply, Request, completion_key
+from editlib.completions import Lost, Reply, Request
 from editlib.errors import KitError
 from editlib.profiles import EndpointTeacherSettings, Prices
 
@@ -30,8 +35,8 @@ class BadEndpoint(KitError):
     """A key that cannot be sent."""
 
 
-def body(name: str, settings: EndpointTeacherSettings, request: Request) -> dict:
-    """The JSON of a chat completion request."""
+def body(settings: EndpointTeacherSettings, request: Request, key: str) -> dict:
+    """The JSON of a chat completion request; key: that of its completion."""
     asked = {
         "model": settings.model,
         "messages": [{"role": "user", "content": request.prompt}],
@@ -40,7 +45,7 @@ def body(name: str, settings: EndpointTeacherSettings, request: Request) -> dict
         settings.limit_name: request.max_tokens,
     }
     if request.seed is not None:  # another one for each sample and attempt; servers may ignore it
-        asked["seed"] = int(completion_key(name, request)[:7], 16)
+        asked["seed"] = int(key[:7], 16)
     return asked
 
 
@@ -67,18 +72,47 @@ class Answer(BaseModel):
     usage: Usage | None = None
 
 
-def reply_of(answer: Answer, prompt: str, prices: Prices | None) -> Reply:
-    """What a server answered; a cost is estimated where it does not count its tokens."""
+def reply_of(settings: EndpointTeacherSettings, answer: Answer, prompt: str) -> Reply:
+    """What a server answered, without the key; a cost is estimated where it counts no tokens."""
+    prices, hidden = settings.prices, partial(without_key, settings, shortest=KEY_LENGTH)
     choice, usage = answer.choices[0], answer.usage or Usage()
-    text = choice.message.content or choice.message.refusal or ""
+    text = hidden(choice.message.content or choice.message.refusal or "")
     counts = usage.prompt_tokens, usage.completion_tokens
     return Reply(
         text=text,
-        finish_reason="refusal" if choice.message.refusal else choice.finish_reason or "unknown",
+        finish_reason="refusal"
+        if choice.message.refusal
+        else hidden(choice.finish_reason or "unknown"),
         prompt_tokens=counts[0],
         completion_tokens=counts[1],
-        served_model=answer.model,
+        served_model=answer.model and hidden(answer.model),
         cost=prices and cost(prices, counts[0] or tokens(prompt), counts[1] or tokens(text)),
+    )
+
+
+class _Counted(BaseModel):
+    usage: Usage
+
+
+def lost(name: str, settings: EndpointTeacherSettings, asked: dict, body: bytes) -> Lost:
+    """What a reply that is no chat completion was paid for; by estimate where it does not say."""
+    try:
+        usage = _Counted.model_validate_json(body).usage
+    except ValidationError:
+        usage = Usage()
+    prompt, counts = asked["messages"][0]["content"], (usage.prompt_tokens, usage.completion_tokens)
+    guesses = tokens(prompt), min(tokens(body), asked[settings.limit_name])
+    counted = [
+        ceil(guess) if count is None else count
+        for count, guess in zip(counts, guesses, strict=True)
+    ]
+    return Lost(
+        teacher=name,
+        prompt=prompt,
+        prompt_tokens=counted[0],
+        completion_tokens=counted[1],
+        estimated=None in counts,
+        cost=settings.prices and cost(settings.prices, *counted),
     )
 
 
@@ -97,7 +131,7 @@ def highest_cost(settings: EndpointTeacherSettings, request: Request) -> float:
     return cost(settings.prices, longest, request.max_tokens) if settings.prices else 0.0
 
 
-def tokens(text: str) -> float:
+def tokens(text: str | bytes) -> float:
     """About how many there are."""
     return len(text) / CHARACTERS
 
@@ -114,14 +148,20 @@ def check(settings: EndpointTeacherSettings) -> None:
         )
 
 
-def client(settings: EndpointTeacherSettings, faults: Counter) -> openai.AsyncOpenAI:
-    """A client that repeats what may pass, and counts by kind what went wrong."""
+def client(
+    settings: EndpointTeacherSettings, faults: Counter, broken: Callable[[dict, bytes], None]
+) -> openai.AsyncOpenAI:
+    """A client that repeats what may pass, and counts by kind what went wrong.
+
+    broken: called with what was asked and the body of each reply of status 200 that is no chat
+    completion. What it raises ends the request.
+    """
     return openai.AsyncOpenAI(
         base_url=settings.base_url,
         api_key=_key(settings) or _NO_KEY,
         max_retries=settings.retries,
-        timeout=None,  # of parts of a try; _Client bounds the whole
-        http_client=_Client(faults, settings.timeout, settings.concurrency),
+        timeout=None,  # of parts of a try; _Carrier bounds the whole
+        http_client=_Client(transport=_Carrier(settings, faults, broken), follow_redirects=True),
     )
 
 
@@ -152,33 +192,86 @@ def _key(settings: EndpointTeacherSettings) -> str:
     return os.environ.get(settings.key_variable, "").strip()
 
 
-class _Client(openai.DefaultAioHttpClient):  # half the work a request of the plain one
-    """Bounds the time of each try, and counts its faults in a table of the caller's."""
+class _Client(httpx2.AsyncClient):
+    def build_request(self, method: str, url: str, *, timeout: object, **parts) -> httpx2.Request:
+        """As the client on top hands it over: there is nothing to merge with."""
+        return httpx2.Request(method, _parsed(url), **parts)
 
-    def __init__(self, faults: Counter, seconds: float, connections: int) -> None:
-        super().__init__(timeout=None, limits=httpx2.Limits(max_connections=connections))
-        self._faults, self._seconds = faults, seconds
 
-    async def send(self, request: httpx2.Request, **options) -> httpx2.Response:
+_parsed = lru_cache(8)(httpx2.URL)  # there is one address
+
+
+class _Carrier(httpx2.AsyncBaseTransport):
+    """Sends by aiohttp, at half the work a request of the usual one.
+
+    Bounds the time of each try, counts its faults and reads what comes back.
+    """
+
+    def __init__(
+        self,
+        settings: EndpointTeacherSettings,
+        faults: Counter,
+        broken: Callable[[dict, bytes], None],
+    ) -> None:
+        self._faults, self._broken = faults, broken
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=settings.concurrency, ssl=httpx2.create_ssl_context()
+            ),
+            timeout=aiohttp.ClientTimeout(total=settings.timeout),
+            proxy=_proxy(settings.base_url),
+            auto_decompress=False,  # the response does
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Raises what the client on top takes for a fault that may pass."""
         try:
-            async with asyncio.timeout(self._seconds):
-                response = await super().send(request, **options)
-            if response.is_success:
-                response.extensions[_ANSWER] = Answer.model_validate_json(response.content)
+            status, headers, content = await self._send(request)
         except TimeoutError:
             self._faults["timeout"] += 1
             raise httpx2.ReadTimeout("no reply in time", request=request) from None
-        except (httpx2.RequestError, aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError) as error:
             self._faults["connection"] += 1
             raise httpx2.NetworkError(str(error), request=request) from error
-        except ValidationError:
+        try:
+            response = httpx2.Response(status, headers=headers, content=content)
+            content = response.content  # as it was before it was packed
+            if response.is_success:
+                response.extensions[_ANSWER] = Answer.model_validate_json(content)
+        except (ValidationError, httpx2.DecodingError):
             self._faults["broken reply"] += 1
-            said = f"not a chat completion: {response.text[:200]!r}"
+            # A page that was moved to is fetched without what was asked, and not paid.
+            if httpx2.codes.is_success(status) and request.content:
+                self._broken(json.loads(request.content), content)
+            said = f"not a chat completion: {content.decode(errors='replace')[:200]!r}"
             raise httpx2.DecodingError(said, request=request) from None
-        if not response.is_success:
-            self._faults[f"HTTP {response.status_code}"] += 1
+        if response.is_error:
+            self._faults[f"HTTP {status}"] += 1
         return response
+
+    async def _send(self, request: httpx2.Request) -> tuple[int, Sequence, bytes]:
+        sent = self._session.request(
+            request.method,
+            str(request.url),
+            headers=request.headers.multi_items(),
+            data=await request.aread(),
+            allow_redirects=False,
+        )
+        async with sent as answer:
+            return answer.status, answer.raw_headers, await answer.read()
+
+    async def aclose(self) -> None:
+        await self._session.close()
+
+
+def _proxy(url: str) -> str | None:
+    """What the environment names for it."""
+    parts, named = urlsplit(url), getproxies()
+    proxy = named.get(parts.scheme) or named.get("all")
+    if not proxy or proxy_bypass(parts.hostname):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def reason(error: openai.OpenAIError) -> str:

@@ -1,8 +1,8 @@
 """A teacher behind an OpenAI-compatible server: many requests at once, within a budget."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import replace
 
 import anyio
 import openai
@@ -11,7 +11,15 @@ from tqdm import tqdm
 
 from editlib import chat
 from editlib.batch_files import refuse_waiting
-from editlib.completions import CompletionStore, Reply, Request, Totals, completed
+from editlib.completions import (
+    Completion,
+    CompletionStore,
+    Lost,
+    Reply,
+    Request,
+    Totals,
+    completed,
+)
 from editlib.errors import KitError
 from editlib.profiles import EndpointTeacherSettings
 
@@ -49,7 +57,7 @@ class EndpointTeacher:
         run = _Run(self, store, len(requests), totals.paid, desc)
         # Notebooks already run an event loop: this one has a thread of its own.
         with start_blocking_portal() as portal:
-            portal.call(run.complete, requests.values())
+            portal.call(run.complete, requests)
         print(run.summary())
         run.finish()
 
@@ -99,63 +107,86 @@ class _Run:
         self.tokens = Counter()
         self.faults, self.failed = Counter(), Counter()  # tries and requests, by kind
         self.answered = 0
+        self.lost: list[Lost] = []
+        self.arrived: list[Completion] = []  # and not stored yet
         self.row = 0  # requests that failed since one was answered
         self.example = ""
         self.stopped: KitError | None = None
         self.bar = tqdm(total=n, desc=desc, unit=" completions", leave=False)
 
-    async def complete(self, requests: Collection[Request]) -> None:
+    async def complete(self, requests: Mapping[str, Request]) -> None:
         """As many workers as may be in flight share one iterator: nothing queues up."""
         self.landed = anyio.Condition()
-        todo = iter(requests)
+        todo = iter(requests.items())
         workers = min(self.settings.concurrency, len(requests))
         with self.bar:
-            async with (
-                chat.client(self.settings, self.faults) as client,
-                anyio.create_task_group() as group,
-            ):
-                for _ in range(workers):
-                    group.start_soon(self._work, client, todo)
+            try:
+                async with (
+                    chat.client(self.settings, self.faults, self._lose) as client,
+                    anyio.create_task_group() as group,
+                ):
+                    for _ in range(workers):
+                        group.start_soon(self._work, client, todo)
+            finally:  # an interrupt may come between arrival and commit
+                self._commit()
 
-    async def _work(self, client: openai.AsyncOpenAI, todo: Iterator[Request]) -> None:
-        for request in todo:
+    async def _work(self, client: openai.AsyncOpenAI, todo: Iterator[tuple[str, Request]]) -> None:
+        for key, request in todo:
             most = chat.highest_cost(self.settings, request)
             if not await self._may_spend(most):
                 return
             try:
-                await self._one(client, request)
+                await self._one(client, request, key)
             finally:
                 await self._land(most)
 
-    async def _one(self, client: openai.AsyncOpenAI, request: Request) -> None:
-        asked = chat.body(self.teacher.name, self.settings, request)
+    async def _one(self, client: openai.AsyncOpenAI, request: Request, key: str) -> None:
+        asked = chat.body(self.settings, request, key)
         try:
             answer = await chat.complete(client, asked)
         except openai.OpenAIError as error:
             if getattr(error, "status_code", None) in self.settings.unanswerable:
-                self._answered(request, Reply("", chat.kind(error), None, None))
+                await self._keep(request, Reply("", chat.kind(error), None, None))
             else:
                 self._failed(error)
+        except KitError as error:  # no money for another try, or no room to note a lost one
+            self.stopped = self.stopped or error
         else:
-            reply = chat.reply_of(answer, request.prompt, self.settings.prices)
-            text = chat.without_key(self.settings, reply.text, shortest=chat.KEY_LENGTH)
-            self._answered(request, replace(reply, text=text))
+            await self._keep(request, chat.reply_of(self.settings, answer, request.prompt))
 
-    def _answered(self, request: Request, reply: Reply) -> None:
+    async def _keep(self, request: Request, reply: Reply) -> None:
+        """Returns when the reply is stored: what is not counts among those in flight.
+
+        All that arrive in one turn of the event loop share a commit.
+        """
+        if not self.arrived:
+            self.kept = anyio.Event()
+            asyncio.get_running_loop().call_soon(self._commit)
+        self.arrived.append(completed(self.teacher.name, request, reply))
+        await self.kept.wait()
+
+    def _commit(self) -> None:
+        if not self.arrived:
+            return
+        rows, self.arrived = self.arrived, []
         try:
-            self.store.add(completed(self.teacher.name, request, reply))
+            self.store.add_all((row, None) for row in rows)
         except KitError as error:  # the disk is full, say: no use in paying for more
             self.stopped = error
-            return
-        self.answered, self.row = self.answered + 1, 0
-        self.paid += reply.cost or 0.0
-        self.tokens += Counter(prompt=reply.prompt_tokens or 0, text=reply.completion_tokens or 0)
-        if reply.finish_reason != "stop":
-            self.faults[f"finish reason {reply.finish_reason}"] += 1
-        elif not reply.text:
-            self.faults["empty reply"] += 1
+        else:
+            self._count(rows)
+        self.kept.set()
+
+    def _count(self, rows: Collection[Completion]) -> None:
+        self.answered, self.row = self.answered + len(rows), 0
+        for row in rows:
+            self._spend(row.prompt_tokens, row.completion_tokens, row.cost)
+            if row.finish_reason != "stop":
+                self.faults[f"finish reason {row.finish_reason}"] += 1
+            elif not row.text:
+                self.faults["empty reply"] += 1
         self.bar.set_postfix_str(self._spent(), refresh=False)
-        self.bar.update()
+        self.bar.update(len(rows))
 
     def _failed(self, error: openai.OpenAIError) -> None:
         self.failed[chat.kind(error)] += 1
@@ -165,6 +196,20 @@ class _Run:
             self.stopped = self.stopped or TeacherStopped(self._complaint())
 
     # --- money
+
+    def _spend(self, prompt: int | None, completion: int | None, cost: float | None) -> None:
+        self.tokens["prompt"] += prompt or 0
+        self.tokens["text"] += completion or 0
+        self.paid += cost or 0.0
+
+    def _lose(self, asked: dict, body: bytes) -> None:
+        """Note what a broken reply cost; raises BudgetReached where that leaves too little."""
+        lost = chat.lost(self.teacher.name, self.settings, asked, body)
+        self.store.note_lost(lost)
+        self.lost.append(lost)
+        self._spend(lost.prompt_tokens, lost.completion_tokens, lost.cost)
+        if self.settings.budget is not None and self.paid + self.reserved > self.settings.budget:
+            raise BudgetReached(self._out_of_money(self.reserved))
 
     async def _may_spend(self, most: float) -> bool:
         """Reserve what a request may cost, waiting for others to land; False: stop here."""
@@ -203,6 +248,8 @@ class _Run:
         line = (
             f"{self.teacher.name}: {self.answered:,} answered, {failed:,} failed; {self._spent()}"
         )
+        if self.lost:
+            line += f"; of these {_wasted(self.lost)}"
         return line + (f"; faults on the way: {_counts(self.faults)}" if self.faults else "")
 
     def finish(self) -> None:
@@ -225,10 +272,21 @@ class _Run:
 
     def _out_of_money(self, most: float) -> str:
         return (
-            f"teacher.budget is {self.settings.budget:g} USD, {self.paid:.4f} are spent and the "
-            f"next request may cost {most:.4f}. What was answered is stored. To go on, raise "
+            f"teacher.budget is {self.settings.budget:g} USD, {self.paid:.4f} are spent and "
+            f"what comes next may cost {most:.4f}. What was answered is stored. To go on, raise "
             "teacher.budget and run again: only what is missing is asked"
         )
+
+
+def _wasted(lost: Collection[Lost]) -> str:
+    prompt = sum(each.prompt_tokens for each in lost)
+    text = sum(each.completion_tokens for each in lost)
+    cost = sum(each.cost or 0.0 for each in lost)
+    guessed = sum(each.estimated for each in lost)
+    return (
+        f"{prompt:,} + {text:,} tokens{f', {cost:.4f} USD' if cost else ''} for {len(lost):,} "
+        f"replies that cannot be read ({guessed:,} by estimate)"
+    )
 
 
 def _counts(counts: Counter) -> str:

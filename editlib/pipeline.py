@@ -28,7 +28,7 @@ from editlib import (
     teacher,
 )
 from editlib.batch_files import BatchWriter
-from editlib.completions import Completion, CompletionStore, Request, exchange
+from editlib.completions import Completion, CompletionStore, Lost, Request, exchange
 from editlib.endpoint import EndpointTeacher
 from editlib.errors import KitError, unknown
 from editlib.local_teacher import LocalTeacher
@@ -316,10 +316,10 @@ def _ask(ws: Workspace, requests: Sequence[Request], name: str) -> tuple[list[Co
         attempts, highest = settings.attempts, settings.highest_temperature
         requests = [_sampled(settings, request) for request in requests]
     with completion_store(ws) as store:
-        tried = teacher.ask_until_read(
-            _teacher(ws), requests, store, name, attempts, highest, answered
-        )
-    return [tries[-1] for tries in tried], usage(name, tried)
+        asked = _teacher(ws)
+        tried = teacher.ask_until_read(asked, requests, store, name, attempts, highest, answered)
+        lost = store.lost(asked.name, {request.prompt for request in requests})
+    return [tries[-1] for tries in tried], usage(name, tried, lost)
 
 
 def _sampled(settings: SampledTeacherSettings, request: Request) -> Request:
@@ -328,22 +328,28 @@ def _sampled(settings: SampledTeacherSettings, request: Request) -> Request:
     )
 
 
-def usage(name: str, tried: Sequence[Sequence[Completion]]) -> dict:
+def usage(name: str, tried: Sequence[Sequence[Completion]], lost: Sequence[Lost] = ()) -> dict:
     """How many completions one kind of prompt took, and their tokens as the teacher counts them.
 
-    tried: all attempts at each prompt. With prices also cost_usd, and attempts where some were
-    asked again.
+    tried: all attempts at each prompt. lost: replies that could not be read but were paid for;
+    their tokens and cost count. With prices also cost_usd; attempts where some were asked again;
+    lost, and lost_estimated (those that do not say what they took), where there are any.
     """
     rows = [row for tries in tried for row in tries]
+    paid = [*rows, *lost]
     spent = {
         "prompt": name,
         "n": len(tried),
-        "prompt_tokens": sum(row.prompt_tokens or 0 for row in rows),
-        "completion_tokens": sum(row.completion_tokens or 0 for row in rows),
+        "prompt_tokens": sum(row.prompt_tokens or 0 for row in paid),
+        "completion_tokens": sum(row.completion_tokens or 0 for row in paid),
     }
-    if any(row.cost is not None for row in rows):
-        spent["cost_usd"] = sum(row.cost or 0.0 for row in rows)
-    return spent | ({"attempts": len(rows)} if len(rows) > len(tried) else {})
+    if any(row.cost is not None for row in paid):
+        spent["cost_usd"] = sum(row.cost or 0.0 for row in paid)
+    if len(rows) > len(tried):
+        spent["attempts"] = len(rows)
+    if lost:
+        spent |= {"lost": len(lost), "lost_estimated": sum(row.estimated for row in lost)}
+    return spent
 
 
 # --- 00: the method on one task --------------------------------------------------------------

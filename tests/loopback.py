@@ -1,5 +1,6 @@
 """A chat completion server on loopback that misbehaves by script."""
 
+import gzip
 import json
 import threading
 from collections import Counter
@@ -52,6 +53,9 @@ class Handler(BaseHTTPRequestHandler):
             server.keys.append(self.headers["authorization"])
         self.reply(server.script(prompt, before), prompt)
 
+    def do_GET(self):
+        self.send(200, b"<html>sign in</html>")
+
     def reply(self, way, prompt):
         if way == "stall":
             self.server.released.wait(60)
@@ -62,12 +66,29 @@ class Handler(BaseHTTPRequestHandler):
             self.head(200, 1000)
             self.wfile.write(b'{"choices"')
             self.close_connection = True
+        elif way == "drip":
+            self.head(200, 1000)
+            while not self.server.released.wait(0.1):
+                self.wfile.write(b" ")
+            self.close_connection = True
         elif way == "broken JSON":
             self.send(200, b'{"choices": [')
         elif way == "no choice":
             self.send(200, completion("") | {"choices": []})
         elif way == "page":
             self.send(200, b"<html>sign in</html>")
+        elif way == "packed":
+            packed = gzip.compress(json.dumps(completion(ECHO.format(prompt))).encode())
+            self.send(200, packed, **{"Content-Encoding": "gzip"})
+        elif way == "badly packed":
+            self.send(200, b"no gzip at all", **{"Content-Encoding": "gzip"})
+        elif way == "moved":
+            self.send(307, b"", Location=f"{self.server.url}/elsewhere")
+        elif way == "sign in":
+            self.send(302, b"", Location=f"{self.server.url}/sign-in")
+        elif way == "quoted key":
+            key = self.headers["authorization"].removeprefix("Bearer ")
+            self.send(200, completion(key, finish=key) | {"model": key})
         elif way == "nothing":
             self.send(200, completion(None))
         elif way == "refusal":

@@ -19,7 +19,7 @@ from editlib.records import CoT, read_table
 from editlib.teacher import PuzzleSettings, PuzzleTeacher, ask
 from editlib.workspace import open_workspace
 from tests.loopback import completion, serving
-from tests.test_endpoint import PRICES, PROFILE, teacher
+from tests.test_endpoint import KEY, PRICES, PROFILE, teacher
 
 ANSWER = "So the answer is 3."
 NOWHERE = SimpleNamespace(url="http://127.0.0.1:9/v1")
@@ -173,6 +173,19 @@ def test_a_bad_line_is_named_and_the_others_are_kept(store, tmp_path, bad, messa
     read = read_results(store, done, batch.settings)
     assert read.new == 1 and len(read.bad) == 1 and re.search(message, str(read.bad[0]))
     assert [row.key for row, _ in store.rows()] == [keys[0]]
+
+
+def test_results_that_quote_the_key_are_read_without_it(store, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    writer = BatchWriter(teacher(NOWHERE, batch_file=tmp_path / "batch.jsonl").settings)
+    asked = [Request("a", seed=7), Request("b", seed=7)]
+    with pytest.raises(BatchWritten):
+        ask(writer, asked, store, "CEP")
+    first, second = (completion_key("m", request) for request in asked)
+    lines = [result(first, text=f"You are {KEY}."), result(second, error={"message": KEY})]
+    read = read_results(store, write(tmp_path / "results.jsonl", lines), writer.settings)
+    assert store.get([first])[first].text == "You are [key]."
+    assert read.failed == 1 and read.example == '{"message": "[key]"}'
 
 
 def test_a_whole_run_by_batch_files_then_published_and_replayed(profile, tmp_path, capsys):

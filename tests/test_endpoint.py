@@ -67,7 +67,7 @@ def test_nothing_is_lost_nothing_is_asked_twice_and_each_fault_is_counted(store,
         ask(teacher(server), requests(30), store, "CEP")
         assert sum(server.arrivals.values()) == 39
     said = capsys.readouterr().out
-    assert "30 answered, 0 failed; 300 + 150 tokens" in said
+    assert "30 answered, 0 failed; 316 + 164 tokens; of these 16 + 14 tokens for 3 replies" in said
     for fault in ("broken reply x3", "connection x2", "timeout x1", "HTTP 429 x1"):
         assert fault in said
     assert "HTTP 500 x1" in said and "HTTP 503 x1" in said
@@ -102,6 +102,9 @@ def test_a_prompt_that_is_refused_for_good_can_be_left_unread(store, capsys):
         (500, "HTTP 500"),
         (400, "HTTP 400"),
         ("stall", "timeout"),
+        ("drip", "timeout"),
+        ("badly packed", "broken reply"),
+        ("sign in", "broken reply"),
         ("cut", "connection"),
         ("hang up", "connection"),
         ("broken JSON", "broken reply"),
@@ -139,7 +142,7 @@ def test_a_store_that_breaks_stops_the_spending(store, monkeypatch):
     def full(*_):
         raise BrokenStore("the disk is full")
 
-    monkeypatch.setattr(store, "add", full)
+    monkeypatch.setattr(store, "add_all", full)
     with serving() as server:
         with pytest.raises(BrokenStore, match="disk is full"):
             ask(teacher(server, concurrency=3), requests(200), store, "CEP")
@@ -163,6 +166,25 @@ def test_a_reply_without_an_answer_is_kept_and_counted(store, capsys, way, finis
     assert (row.finish_reason, row.text) == (finish, text)
     assert (row.served_model, row.prompt_tokens, row.completion_tokens) == ("served-1", 10, 5)
     assert fault in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("way", ["packed", "moved"])
+def test_a_reply_may_be_packed_or_come_from_elsewhere(store, way):
+    with serving(by_name({"question 0": way})) as server:
+        [row] = ask(teacher(server, retries=0), requests(1), store, "CEP")
+    assert row.text == ECHO.format("question 0")
+
+
+def test_a_proxy_that_the_environment_names_is_used(store, monkeypatch):
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with serving() as server:
+        monkeypatch.setenv("http_proxy", server.url.removesuffix("/v1"))
+        far = teacher(server, base_url="http://teacher.invalid/v1", retries=0)
+        assert len(ask(far, requests(2), store, "CEP")) == 2
+        monkeypatch.setenv("no_proxy", "teacher.invalid")
+        with pytest.raises(TeacherStopped, match="connection"):
+            ask(far, [Request("a")], store, "CEP")
 
 
 def test_what_lacks_its_marker_is_asked_again_hotter_and_then_stays_unread(store):
@@ -247,6 +269,37 @@ def test_a_server_that_counts_nothing_costs_by_estimate(store):
     assert row.cost == pytest.approx((1000 * 2 + 2000 * len(row.text) / 4) / 1e6)
 
 
+@pytest.mark.parametrize(
+    ("way", "prompt", "completion", "estimated"),
+    [("no choice", 10, 5, 0), ("broken JSON", 2, 4, 1), ("page", 2, 5, 1)],
+)
+def test_a_reply_that_cannot_be_read_is_paid_for(store, capsys, way, prompt, completion, estimated):
+    """What it says it took, else an estimate, on top of the 10 + 5 tokens of the second try."""
+    with serving(by_name({"12345678": way})) as server:
+        ask(teacher(server, prices=PRICES), [Request("12345678")], store, "CEP")
+    [lost] = store.lost("m", ["12345678", "another"])
+    assert (lost.prompt_tokens, lost.completion_tokens) == (prompt, completion)
+    assert lost.estimated == estimated
+    assert store.totals("m").paid == pytest.approx(0.02 + (prompt + 2 * completion) / 1000)
+    said = capsys.readouterr().out
+    assert f"{10 + prompt} + {5 + completion} tokens, {store.totals('m').paid:.4f} USD" in said
+    assert f"for 1 replies that cannot be read ({estimated} by estimate)" in said
+
+
+def test_replies_that_cannot_be_read_use_up_the_budget(store):
+    """Else a broken server would be paid without end, run after run."""
+    cheap = [replace(request, max_tokens=5) for request in requests(40)]
+    with serving(lambda prompt, before: "no choice") as server:
+        poor = teacher(server, prices=PRICES, budget=0.25, concurrency=4, retries=1)
+        with pytest.raises(BudgetReached, match="what comes next may cost"):
+            ask(poor, cheap, store, "CEP")
+        arrived = sum(server.arrivals.values())
+        assert store.totals("m").paid == pytest.approx(0.02 * arrived) and arrived <= 12
+        with pytest.raises(BudgetReached):
+            ask(poor, cheap, store, "CEP")
+        assert sum(server.arrivals.values()) == arrived
+
+
 # --- the key
 
 
@@ -283,6 +336,13 @@ def test_a_reply_that_quotes_the_key_is_stored_without_it(store, monkeypatch):
     with serving() as server:
         [row] = ask(teacher(server), [Request(f"my key is {KEY}")], store, "CEP")
     assert row.text == ECHO.format("my key is [key]")
+
+
+def test_no_field_of_a_reply_keeps_the_key(store, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with serving(lambda prompt, before: "quoted key") as server:
+        [row] = ask(teacher(server), [Request("a")], store, "CEP")
+    assert (row.text, row.finish_reason, row.served_model) == ("[key]",) * 3
 
 
 def test_a_short_key_is_no_secret_and_replies_keep_their_words(store, monkeypatch):

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pandas as pd
 
 from editlib import manifest, pipeline
-from editlib.completions import Reply, Request, completed
+from editlib.completions import Lost, Reply, Request, completed
 from editlib.teacher import replay
 from editlib.workspace import open_workspace
 
@@ -21,6 +21,13 @@ def test_every_attempt_counts_and_is_paid():
     spent = pipeline.usage("CEP", [[dear, dear], [ROW]])
     assert (spent["n"], spent["attempts"], spent["prompt_tokens"]) == (2, 3, 30)
     assert spent["cost_usd"] == 0.5
+
+
+def test_replies_that_were_lost_are_paid_too():
+    lost = [Lost("m", "a", 7, 3, estimated, 0.5) for estimated in (True, False)]
+    spent = pipeline.usage("CEP", [[replace(ROW, cost=0.25)]], lost)
+    assert (spent["prompt_tokens"], spent["completion_tokens"]) == (24, 11)
+    assert (spent["cost_usd"], spent["lost"], spent["lost_estimated"]) == (1.25, 2, 1)
 
 
 def test_the_manifest_sums_tokens_and_money(tmp_path):

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass, fields
 from datetime import UTC, datetime
 from hashlib import sha256
+from operator import attrgetter
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -46,6 +47,18 @@ class Reply:
     truth: dict | None = None  # what it knows about its mistakes; kept apart from the completion
     served_model: str | None = None  # the model as the server names it
     cost: float | None = None  # USD; None where the teacher has no prices
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A reply that was paid for and cannot be read."""
+
+    teacher: str
+    prompt: str
+    prompt_tokens: int
+    completion_tokens: int
+    estimated: bool  # the reply did not say how many tokens it took
+    cost: float | None  # USD
 
 
 Origin = Literal["asked", "batch", "imported"]
@@ -113,22 +126,25 @@ def completed(teacher: str, request: Request, reply: Reply, origin: Origin = "as
 # --- the store ------------------------------------------------------------------------------
 
 _COLUMNS = [field.name for field in fields(Completion)]
-_ROWS, _TRUTHS, _SENT, _FAILED = (
-    f"{name}_{VERSION}" for name in ("completions", "truths", "sent", "failed")
+_VALUES = attrgetter(*_COLUMNS)
+_ROWS, _TRUTHS, _SENT, _FAILED, _LOST = (
+    f"{name}_{VERSION}" for name in ("completions", "truths", "sent", "failed", "lost")
 )
 _SCHEMA = f"""
     CREATE TABLE IF NOT EXISTS {_ROWS} ({", ".join(_COLUMNS)}, PRIMARY KEY (key));
     CREATE TABLE IF NOT EXISTS {_TRUTHS} (key PRIMARY KEY, truth);
     CREATE TABLE IF NOT EXISTS {_SENT} (key PRIMARY KEY, teacher, request);
     CREATE TABLE IF NOT EXISTS {_FAILED} (key PRIMARY KEY);
+    CREATE TABLE IF NOT EXISTS {_LOST} ({", ".join(Lost.__dataclass_fields__)});
 """
 _ADD = f"INSERT OR IGNORE INTO {_ROWS} VALUES ({', '.join('?' * len(_COLUMNS))})"
 _GET = "SELECT {} FROM {} WHERE key IN (SELECT value FROM json_each(?))"
 _COUNTED = "FILTER (WHERE prompt_tokens IS NOT NULL AND completion_tokens IS NOT NULL)"
 _SUMS = f"""
     SELECT count(*) {_COUNTED}, sum(length(prompt)) {_COUNTED}, sum(prompt_tokens) {_COUNTED},
-           sum(completion_tokens) {_COUNTED}, sum(cost) FILTER (WHERE origin != 'imported')
-    FROM {_ROWS} WHERE teacher = ?
+           sum(completion_tokens) {_COUNTED}, total(cost) FILTER (WHERE origin != 'imported')
+           + (SELECT total(cost) FROM {_LOST} WHERE teacher = :teacher)
+    FROM {_ROWS} WHERE teacher = :teacher
 """
 
 
@@ -140,7 +156,7 @@ class Totals:
     characters: int  # of the prompts
     prompt_tokens: int
     completion_tokens: int
-    paid: float  # USD; what was imported cost nothing here
+    paid: float  # USD, lost replies included; what was imported cost nothing here
 
 
 class CompletionStore:
@@ -169,7 +185,7 @@ class CompletionStore:
         new = 0
         with self._guarded(), self._db:
             for completion, truth in rows:
-                new += self._db.execute(_ADD, astuple(completion)).rowcount
+                new += self._db.execute(_ADD, _VALUES(completion)).rowcount
                 if truth is not None:
                     row = (completion.key, json.dumps(truth))
                     self._db.execute(f"INSERT OR IGNORE INTO {_TRUTHS} VALUES (?, ?)", row)
@@ -200,7 +216,21 @@ class CompletionStore:
     def totals(self, teacher: str) -> Totals:
         """Sums over the rows of one teacher."""
         with self._guarded():
-            return Totals(*(total or 0 for total in self._db.execute(_SUMS, [teacher]).fetchone()))
+            sums = self._db.execute(_SUMS, {"teacher": teacher}).fetchone()
+        return Totals(*(total or 0 for total in sums))
+
+    def note_lost(self, lost: Lost) -> None:
+        """Keep for good what was paid for nothing."""
+        with self._guarded(), self._db:
+            self._db.execute(f"INSERT INTO {_LOST} VALUES (?, ?, ?, ?, ?, ?)", astuple(lost))
+
+    def lost(self, teacher: str, prompts: Iterable[str]) -> list[Lost]:
+        """What was paid for nothing at these prompts."""
+        among = "prompt IN (SELECT value FROM json_each(?))"
+        query = f"SELECT * FROM {_LOST} WHERE teacher = ? AND {among}"
+        with self._guarded():
+            rows = self._db.execute(query, [teacher, json.dumps(list(prompts))]).fetchall()
+        return [Lost(*row) for row in rows]
 
     def note_sent(self, teacher: str, requests: Mapping[str, Request]) -> None:
         """Remember by key what went out in a batch file: its results name nothing but the key."""
@@ -218,8 +248,10 @@ class CompletionStore:
 
     def waiting(self, keys: Sequence[str]) -> list[str]:
         """Those of the keys that went out in a batch file of which nothing has come back."""
-        failed = {key for (key,) in self._select("key", _FAILED, keys)}
         sent = {key for (key,) in self._select("key", _SENT, keys)}
+        if not sent:
+            return []
+        failed = {key for (key,) in self._select("key", _FAILED, keys)}
         return [key for key in self.missing(keys) if key in sent - failed]
 
     def sent(self, keys: Sequence[str]) -> dict[str, tuple[str, Request]]:
