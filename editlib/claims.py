@@ -11,7 +11,7 @@ import pandas as pd
 
 from editlib import paper, statistics
 from editlib.figures import DECIDED
-from editlib.locators import LOCATORS
+from editlib.methods import EDIT_DISTANCE, KEYS
 
 LEVEL = 0.05  # of the corrected p value below which a claim is decided
 REPRODUCED, OPPOSITE = DECIDED
@@ -69,8 +69,8 @@ CLAIMS: tuple[Claim, ...] = (
     *_claims("DPO collapses", "EDIT w/o KRSL", "DPO", "Table 9"),
     *(
         Claim("edit distance finds the steps", "EDIT", f"EDIT, {name}", "all", "implied")
-        for name in LOCATORS
-        if name != "edit distance"
+        for name in KEYS
+        if name != EDIT_DISTANCE
     ),
 )
 
