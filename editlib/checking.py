@@ -8,7 +8,7 @@ earlier mistake is valid, though it is not right.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Literal
@@ -173,16 +173,17 @@ class _Solver:
             pass  # a value of the text may be one that no fact or option is of
         return [*self.before, *teller.said]
 
-    def moved(self, step: int, seen: Mapping[str, str]) -> "_Solver | None":
-        """The solver from the state that a text shows after a step; None where it shows none.
+    def concludes(self) -> bool:
+        """Whether no value that the text holds leads nowhere."""
+        return any(said.wordings == CONCLUSION for said in self.tell())
 
-        What is left of an expression is all of its state.
+    def moved(self, step: int, seen: Mapping[str, str]) -> "_Solver":
+        """The solver from the expression that a text shows after a step.
+
+        What is left of an expression is all that later steps depend on.
         """
-        if "rest" not in seen:
-            return None
-        problem = tuple(seen["rest"].split())
-        moved = _Solver(self.family, problem, tuple(self.tell(last=step)[:step]))
-        return moved if moved.tell()[-1].wordings == CONCLUSION else None
+        left = seen.get("rest", seen.get("expression", ""))
+        return _Solver(self.family, tuple(left.split()), tuple(self.tell(last=step)[:step]))
 
 
 # --- a text, read beside it -------------------------------------------------------------------
@@ -341,26 +342,36 @@ class _Reading:
             return (), (), set()
         if self.lost:
             return (), (), set()
-        found = _explanations(self.solver, number, said, seen)
-        best, others = found[0], found[1:]
-        after = best.said
-        wrong = {n for n, _, _, text in seen if n in best.names and text != said.slots[n]}
-        unexplained = {n for n, _, _, text in seen if text != after.slots[n]}
-        kinds = tuple(dict.fromkeys([*best.kinds, *(["other"] if unexplained else [])]))
+        best, *others = _explanations(self.solver, number, said, seen)
+        slips = [n for n, _, _, text in seen if n in best.names and text != said.slots[n]]
+        copied = [n for n, _, _, text in seen if text != best.said.slots[n]]
+        self._follow(number, best, seen, {*copied})
+        first = next((n for n, _, _, text in seen if text != said.slots[n]), None)
+        if first in copied and first not in best.names:  # what follows may follow from that
+            return ("other",), (), {*copied}
+        kinds = tuple(dict.fromkeys([*best.kinds, *(["other"] if copied else [])]))
         also = {kind for other in others for kind in other.kinds} - {*kinds}
-        self._follow(number, best, seen, bool(unexplained))
-        return kinds or ("other",), tuple(sorted(also)), wrong | unexplained or set(said.slots)
+        return kinds, tuple(sorted(also)), {*slips, *copied} or {*said.slots}
 
-    def _follow(self, number: int, best: "_Explanation", seen: Seen, unexplained: bool) -> None:
-        """Let the solver go on from this step as the text says it."""
+    def _follow(
+        self, number: int, best: "_Explanation", seen: Seen, copied: Container[str]
+    ) -> None:
+        """Let the solver go on from this step as the text says it, if it can.
+
+        Later steps hang on what is decided, so a wrong copy leads astray only where it stands in
+        the place of a decision.
+        """
+        texts = {name: text for name, _, _, text in seen}
         script = {(number, turn): value for turn, value in best.picks.items()}
-        moved = None
-        if unexplained:
-            moved = self.solver.moved(number, {name: text for name, _, _, text in seen})
-            self.lost = moved is None
-        self.solver = moved or replace(self.solver, script=self.solver.script | script)
-        self.told = self.solver.tell()
-
+        solver = replace(self.solver, script=self.solver.script | script)
+        lost = any(name in copied for d in best.said.decisions for name in d.names)
+        if copied and texts.keys() & {"rest", "expression"}:
+            solver, lost = solver.moved(number, texts), False
+        if solver.concludes():
+            self.solver, self.told = solver, solver.tell()
+            self.lost = lost or best.said.wordings == CHOICE
+        else:
+            self.lost = True
 
 # --- what could have gone wrong ---------------------------------------------------------------
 
@@ -378,7 +389,8 @@ class _Explanation:
 def _explanations(solver: _Solver, step: int, said: _Said, seen: Seen) -> list[_Explanation]:
     """The explanations of a sentence by the fewest slips that the solver knows.
 
-    Without any: by a value that is none of the solver's. Without that: the one that explains most.
+    Without any: by a value that is none of the solver's, and of the kind of its slot if that is but
+    one. Without that: the one that explains most.
     """
     nothing = _Explanation({}, (), frozenset(), said)
     partly = [nothing]
@@ -441,7 +453,8 @@ def _any(said: _Said, decision: _Decision, texts: Mapping[str, str]) -> Iterator
     )
     value = read if len(decision.names) > 1 else read[0]
     if None not in read and value != decision.value and value not in decision.wrong:
-        yield value, "other"
+        kinds = {d.kind for d in said.decisions if {*d.names} & {*decision.names}}
+        yield value, decision.kind if len(kinds) == 1 else "other"
 
 
 def _dated(text: str) -> tuple[int, str]:
