@@ -309,6 +309,11 @@ def usage(name: str, tried: Sequence[Sequence[Completion]]) -> dict:
     return spent | ({"attempts": len(rows)} if len(rows) > len(tried) else {})
 
 
+def teacher_chains(ws: Workspace, questions: Sequence[Question]) -> list[Completion]:
+    """The teacher's first CoT of any questions, asked as those of training (for comparison)."""
+    return _ask(ws, _cep_requests(ws, questions), "CEP")[0]
+
+
 # --- 00: the method on one task --------------------------------------------------------------
 
 

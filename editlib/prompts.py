@@ -97,6 +97,11 @@ def baseline(style: str, shots: Shots, question: str) -> str:
     )
 
 
+def judge(question: str, answers: Sequence[str]) -> str:
+    """Ask for a score from 1 to 10 of each of three anonymous answers (Table 28)."""
+    return _render("judge", question=question, answers=answers)
+
+
 def first_reply(text: str) -> str:
     """What answers the question asked: a model that goes on to ask itself another is cut there.
 

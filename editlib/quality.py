@@ -1,0 +1,272 @@
+"""How good chains of thought are: by the steps that can be checked, and in the eyes of a judge.
+
+Without a judge: every chain on a puzzle is checked step by step (checking.py). With one: three
+answers to a question are scored side by side, as Table 28 has it, in every order, so that what a
+place in the prompt is worth can be told from what an answer is worth.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from statsmodels.stats.inter_rater import cohens_kappa
+
+from editlib import checking, prompts, puzzles, statistics, teacher
+from editlib.answers import read_answer
+from editlib.checking import Check
+from editlib.completions import CompletionStore, Reply, Request
+from editlib.records import Question
+from editlib.workspace import digest
+
+TEACHER = "teacher"  # as a method among those of the students
+ROLES = ("decided", "copied", "form")  # of the place where a chain first goes wrong
+SCORES = range(1, 11)
+JUDGED = 3  # answers to a prompt
+
+# --- step by step ----------------------------------------------------------------------------
+
+
+def inspect(predictions: pd.DataFrame, questions: Mapping[str, Question]) -> pd.DataFrame:
+    """Check every answer to a puzzle; one row an answer.
+
+    predictions: rows of Prediction. Returns their question_id, task, split, method, seed, correct
+    and, of each chain: formed (it has the family's form from start to end), concluded, follows
+    (its answer follows from its steps; None: cannot be told), steps, right_steps, judged_steps,
+    valid_steps (of those judged, the ones that follow from what was said before), reasoned (all is
+    right), lucky (the answer is right and a step is not); and of its first step that does not
+    follow, all missing where there is none: first (the index among its steps), number (the
+    solver's), position (0: start of the text, 1: end), kinds, role (of ROLES), slot; and how many
+    values up to there are decisions and how many are copied: decided_seen, copied_seen.
+    """
+    known: dict[tuple[str, str], dict] = {}
+    rows = []
+    for row in predictions.to_dict("records"):
+        key = row["question_id"], row["text"]
+        if key not in known:
+            known[key] = _facts(checking.check(questions[key[0]].text, key[1]), key[1])
+        facts = known[key]
+        names = ("question_id", "task", "split", "method", "seed", "correct")
+        lucky = row["correct"] and not facts["reasoned"]
+        rows.append({**{name: row[name] for name in names}, **facts, "lucky": lucky})
+    return pd.DataFrame(rows)
+
+
+def _facts(check: Check, text: str) -> dict:
+    judged = [step for step in check.steps if step.valid is not None]
+    return {
+        "formed": check.formed,
+        "concluded": check.concluded,
+        "follows": check.follows,
+        "steps": len(check.steps),
+        "right_steps": sum(step.right for step in check.steps),
+        "judged_steps": len(judged),
+        "valid_steps": sum(step.valid for step in judged),
+        "reasoned": check.right,
+        **_first(check, text),
+        **_seen(check),
+    }
+
+
+def _first(check: Check, text: str) -> dict:
+    """The first step that does not follow."""
+    names = ("first", "number", "position", "kinds", "role", "slot")
+    if check.first is None:
+        return dict.fromkeys(names)
+    step = check.steps[check.first]
+    value = step.wrong[0] if step.wrong else None
+    role = "form" if value is None else "decided" if value.key else "copied"
+    start = (value or step).start / max(1, len(text))
+    kinds = "+".join(step.kinds)
+    slot = value.name if value else None
+    return dict(zip(names, (check.first, step.number, start, kinds, role, slot), strict=True))
+
+
+def _seen(check: Check) -> dict:
+    """How many values of either sort a chain wrote until it went wrong, the wrong one included."""
+    until = len(check.steps) if check.first is None else check.first + 1
+    counts = {"decided_seen": 0, "copied_seen": 0}
+    for value in (value for step in check.steps[:until] for value in step.values):
+        counts["decided_seen" if value.key else "copied_seen"] += 1
+        if value.wrong:
+            break
+    return counts
+
+
+def validity(chains: pd.DataFrame) -> pd.DataFrame:
+    """Shares (0 to 1) for each split and method, means over its seeds.
+
+    chains: of inspect(). Returns split, method, seeds, answers, valid (of the steps judged, those
+    that follow), right (of all steps), judged (steps of which it can be told), follows (chains
+    whose answer follows from their steps), correct, reasoned (right to the last step), lucky
+    (right answer, wrong reasoning), and of_correct (the share of right answers that are lucky)
+    with low and high: its 95 % t interval over seeds.
+    """
+    groups = chains.assign(follows=chains["follows"].eq(True)).groupby(
+        ["split", "method", "seed"], sort=False
+    )
+    sums = groups[["valid_steps", "judged_steps", "right_steps", "steps", "correct", "lucky"]].sum()
+    own = groups[["follows", "correct", "reasoned", "lucky"]].mean()
+    own["answers"] = groups.size()
+    own["valid"] = sums["valid_steps"] / sums["judged_steps"]
+    own["right"] = sums["right_steps"] / sums["steps"]
+    own["judged"] = sums["judged_steps"] / sums["steps"]
+    own["of_correct"] = sums["lucky"] / sums["correct"]
+    rows = []
+    for (split, method), part in own.groupby(["split", "method"], sort=False):
+        _, low, high = statistics.over_seeds(part["of_correct"])
+        means = part.mean().to_dict() | {"low": low, "high": high, "seeds": len(part)}
+        rows.append({"split": split, "method": method, **means})
+    names = ["split", "method", "seeds", "answers", "valid", "right", "judged", "follows"]
+    return pd.DataFrame(rows)[
+        [*names, "correct", "reasoned", "lucky", "of_correct", "low", "high"]
+    ].astype({"answers": int})
+
+
+def cases(chains: pd.DataFrame, fails: str, succeeds: str) -> list[str]:
+    """Questions where the teacher and one method first go wrong at the same step, and another
+    method is right from start to end; ids in their order.
+
+    chains: of inspect(), one seed, the teacher's among them.
+    """
+    first = chains.pivot(index="question_id", columns="method", values="number")
+    reasoned = chains.pivot(index="question_id", columns="method", values="reasoned")
+    met = first[TEACHER].eq(first[fails]) & reasoned[succeeds].eq(True)
+    order = dict.fromkeys(chains["question_id"])
+    return [question for question in order if met[question]]
+
+
+# --- a judge ---------------------------------------------------------------------------------
+
+
+def judge(
+    judging: teacher.Teacher,
+    answers: pd.DataFrame,
+    questions: Mapping[str, Question],
+    store: CompletionStore,
+    run: int = 0,
+) -> pd.DataFrame:
+    """Let a teacher score the answers of three methods to each question, in all six orders.
+
+    answers: question_id, method, text; three methods a question. run: 0, 1, ...: asked anew.
+    Returns one row a score: question_id, order (0 to 5), place (1 to 3), method, run, score (1 to
+    10; missing where the reply could not be read).
+    """
+    asked = []
+    for name, part in answers.groupby("question_id", sort=False):
+        texts = dict(zip(part["method"], part["text"], strict=True))
+        if len(texts) != JUDGED:
+            raise ValueError(f"{name}: answers of {sorted(texts)}, expected {JUDGED} methods")
+        asked += [(name, i, order, texts) for i, order in enumerate(permutations(sorted(texts)))]
+    requests = [
+        Request(prompts.judge(questions[name].text, [texts[m] for m in order]), 0.0, sample=run)
+        for name, _, order, texts in asked
+    ]
+    replies = teacher.ask(judging, requests, store, "judge")
+    rows = []
+    for (name, i, order, _), reply in zip(asked, replies, strict=True):
+        scores = read_scores(reply.text) or [None] * JUDGED
+        rows += [
+            (name, i, place, method, run, score)
+            for place, (method, score) in enumerate(zip(order, scores, strict=True), start=1)
+        ]
+    columns = ["question_id", "order", "place", "method", "run", "score"]
+    return pd.DataFrame(rows, columns=columns).astype({"score": float})
+
+
+_REPLY = re.compile("\n".join(rf"Answer {place}: ([1-9]|10)" for place in (1, 2, 3)))
+
+
+def read_scores(reply: str) -> list[int] | None:
+    """The three scores of a reply in exactly the form asked for; None for any other.
+
+    >>> read_scores("Answer 1: 7\\nAnswer 2: 10\\nAnswer 3: 1")
+    [7, 10, 1]
+    >>> read_scores("Answer 1: 7, Answer 2: 10, Answer 3: 11")
+    """
+    found = _REPLY.fullmatch(reply.strip())
+    return [int(score) for score in found.groups()] if found else None
+
+
+def score_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """Mean score by method: method, questions, unparsed (share of its scores), score, low, high.
+
+    A question counts with its mean over orders; the interval (95 %, t) ranges over questions.
+    """
+    rows = []
+    for method, part in scores.groupby("method", sort=False):
+        means = part.groupby("question_id")["score"].mean().dropna()
+        interval = statistics.over_seeds(means) if len(means) else (np.nan,) * 3
+        rows.append((method, len(means), part["score"].isna().mean(), *interval))
+    return pd.DataFrame(rows, columns=["method", "questions", "unparsed", "score", "low", "high"])
+
+
+def position_bias(scores: pd.DataFrame) -> pd.DataFrame:
+    """What a place is worth: place, score (mean), advantage (points above the other two places).
+
+    Each answer stands twice in each place, so its own worth cancels.
+    """
+    means = scores.groupby("place")["score"].mean()
+    rest = (means.sum() - means) / (len(means) - 1)
+    return pd.DataFrame({"score": means, "advantage": means - rest}).reset_index()
+
+
+def agreement(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, float]:
+    """How well two runs, or two judges, agree on the same prompts.
+
+    first, second: of judge(). Returns n (scores that both gave), kappa (Cohen's, with quadratic
+    weights; nan where one score is all there is), spearman, same (share of equal scores).
+    """
+    keys = ["question_id", "order", "place"]
+    both = first.merge(second, on=keys, suffixes=("", "_2")).dropna(subset=["score", "score_2"])
+    table = pd.crosstab(both["score"], both["score_2"])
+    table = table.reindex(index=SCORES, columns=SCORES, fill_value=0)
+    varied = both["score"].nunique() > 1 and both["score_2"].nunique() > 1
+    kappa = cohens_kappa(table.to_numpy(), wt="quadratic").kappa if varied else np.nan
+    rho = stats.spearmanr(both["score"], both["score_2"]).statistic if varied else np.nan
+    same = (both["score"] == both["score_2"]).mean()
+    return {"n": len(both), "kappa": kappa, "spearman": rho, "same": same}
+
+
+_ASKED = re.compile(
+    r"=== Question ===\n(?P<question>.+?)\n\n=== Answer 1 ===\n(?P<first>.*?)\n"
+    r"\n=== Answer 2 ===\n(?P<second>.*?)\n\n=== Answer 3 ===\n(?P<third>.*?)\n\n=== End ===\s*",
+    re.DOTALL,
+)
+
+
+class RuleJudge:
+    """A judge that is no language model: it checks the steps of answers to puzzles, by rule.
+
+    It sees nothing but the text of the prompt, as a model would, so the whole path of a judge runs
+    without one. It has no taste, no moods and no favourite place; its scores are no opinion.
+    """
+
+    def __init__(self) -> None:
+        self.name = f"rule-{digest(Path(__file__), checking, puzzles)[:12]}"
+
+    def complete(self, request: Request) -> Reply:
+        """Three scores; for a prompt that asks for none, or about no puzzle, a refusal."""
+        asked = list(_ASKED.finditer(request.prompt))
+        if len(asked) != 1:
+            return Reply("There is nothing here to be judged.", "stop", None, None)
+        question, *answers = asked[0].groups()
+        try:
+            scores = [_score(question, answer) for answer in answers]
+        except puzzles.UnknownPuzzle:
+            return Reply("I cannot judge this question.", "stop", None, None)
+        lines = [f"Answer {place}: {score}" for place, score in enumerate(scores, start=1)]
+        return Reply("\n".join(lines), "stop", None, None)
+
+
+def _score(question: str, answer: str) -> int:
+    """1, and up to 4 for steps that follow, 3 for right ones, 2 for a right answer that follows."""
+    check = checking.check(question, answer)
+    valid = np.mean([step.valid is True for step in check.steps])
+    right = np.mean([step.right for step in check.steps])
+    gold = puzzles.reason(puzzles.read_question(question), puzzles.Voice(question)).answer
+    reached = check.follows is True and read_answer(answer) == gold
+    return round(1 + 4 * float(valid) + 3 * float(right) + 2 * reached)
