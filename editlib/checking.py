@@ -9,6 +9,7 @@ earlier mistake is valid, though it is not right.
 
 import re
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Literal
@@ -167,10 +168,9 @@ class _Solver:
     def tell(self, more: Script | None = None, last: int | None = None) -> list[_Said]:
         """All steps, or those up to the last one wanted; cut short where a value leads nowhere."""
         teller = _Teller(self.script | (more or {}), len(self.before), last)
-        try:
+        with suppress(_Enough, LookupError, TypeError, ValueError):
+            # a value of the text may be one that no fact or option is of
             FAMILIES[self.family].solve(self.problem, teller)
-        except (_Enough, LookupError, TypeError, ValueError):
-            pass  # a value of the text may be one that no fact or option is of
         return [*self.before, *teller.said]
 
     def concludes(self) -> bool:
@@ -314,9 +314,7 @@ class _Reading:
         place = (number, sentence.start, sentence.end)
         return Step(*place, True, valid, right, kinds, also, values)
 
-    def _values(
-        self, number: int, said: _Said, seen: Seen, wrong: set[str]
-    ) -> tuple[Value, ...]:
+    def _values(self, number: int, said: _Said, seen: Seen, wrong: set[str]) -> tuple[Value, ...]:
         clean = self.clean[number].slots if number < len(self.clean) else {}
         key = {name for decision in said.decisions for name in decision.names}
         return tuple(
@@ -372,6 +370,7 @@ class _Reading:
             self.lost = lost or best.said.wordings == CHOICE
         else:
             self.lost = True
+
 
 # --- what could have gone wrong ---------------------------------------------------------------
 

@@ -6,7 +6,7 @@ each student. Along the right chain: at which of these tokens is it unsure? In i
 which does it first go wrong?
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from statsmodels.stats.proportion import proportion_confint
 from editlib import batching, checking, grid, keysteps, objectives, prompts, puzzles, students
 from editlib.methods import phases
 from editlib.records import Question, read_frame, write_frame
-from editlib.workspace import Workspace, digest
+from editlib.workspace import Workspace
 
 PARTS = ("decided", "copied", "wording")  # of a right chain; each token is of one
 BATCH = 32
@@ -92,7 +92,7 @@ def parts(question: str, text: str, spans: Sequence[tuple[int, int]]) -> np.ndar
 
 @torch.inference_mode()
 def _foreseen(ws: Workspace, rows: list[dict], student: tuple[str, int]) -> pd.DataFrame:
-    grid._settle()
+    torch.set_num_threads(1)  # students are examined side by side
     method, seed = student
     model = students.load_base(ws.profile.student)
     if path := _path(method):
@@ -153,7 +153,10 @@ def first_mistakes(chains: pd.DataFrame) -> pd.DataFrame:
         seen = part[["decided_seen", "copied_seen"]].sum()
         chance = seen["decided_seen"] / max(1, seen.sum())
         row = {"split": split, "method": method, "seed": seed, "chains": len(part)}
-        row |= {"wrong": int(part["first"].notna().sum()), "form": int((part["role"] == "form").sum())}
+        row |= {
+            "wrong": int(part["first"].notna().sum()),
+            "form": int((part["role"] == "form").sum()),
+        }
         rows.append({**row, "values": int(values), **_against(decided, int(values), chance)})
     table = pd.DataFrame(rows)
     return table.assign(p_holm=multipletests(table["p"], method="holm")[1])
@@ -180,10 +183,14 @@ def hazards(chains: pd.DataFrame, by: Sequence[str] = ("split", "method")) -> pd
         for role in ("decided", "copied")
     ]
     table = pd.concat(tables).reset_index()
-    return table.assign(share=table["wrong"] / table["seen"])[[*by, "role", "seen", "wrong", "share"]]
+    return table.assign(share=table["wrong"] / table["seen"])[
+        [*by, "role", "seen", "wrong", "share"]
+    ]
 
 
 def slots(chains: pd.DataFrame, most: int) -> pd.DataFrame:
     """Where chains first go wrong: task, slot, role, kinds, n, the most frequent first."""
     counts = chains.dropna(subset=["first"]).fillna({"slot": "(sentence)"})
-    return counts.value_counts(["task", "slot", "role", "kinds"]).rename("n").reset_index().head(most)
+    return (
+        counts.value_counts(["task", "slot", "role", "kinds"]).rename("n").reset_index().head(most)
+    )

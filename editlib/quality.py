@@ -7,6 +7,7 @@ place in the prompt is worth can be told from what an answer is worth.
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import permutations
 from pathlib import Path
 
@@ -15,12 +16,14 @@ import pandas as pd
 from scipy import stats
 from statsmodels.stats.inter_rater import cohens_kappa
 
-from editlib import checking, prompts, puzzles, statistics, teacher
-from editlib.answers import read_answer
+from editlib import answers, checking, grid, pipeline, prompts, puzzles, statistics
 from editlib.checking import Check
 from editlib.completions import CompletionStore, Reply, Request
-from editlib.records import Question
-from editlib.workspace import digest
+from editlib.endpoint import EndpointTeacher
+from editlib.errors import KitError
+from editlib.records import CoT, Question, read_frame, write_frame
+from editlib.teacher import Teacher, ask
+from editlib.workspace import Workspace, digest
 
 TEACHER = "teacher"  # as a method among those of the students
 ROLES = ("decided", "copied", "form")  # of the place where a chain first goes wrong
@@ -28,6 +31,42 @@ SCORES = range(1, 11)
 JUDGED = 3  # answers to a prompt
 
 # --- step by step ----------------------------------------------------------------------------
+
+
+def chains(ws: Workspace) -> pd.DataFrame:
+    """Check all answers of students, and the teacher's to the test questions; as inspect() does.
+
+    The column text holds the chains. Raises KitError unless the questions are puzzles.
+    """
+    if ws.profile.benchmark.name != "puzzles":
+        raise KitError(
+            f"{ws.profile.benchmark.name}: only chains on puzzles can be checked step by step; "
+            "take a profile whose benchmark.name is puzzles"
+        )
+    params = {"teacher": pipeline.asked_of(ws), **ws.settings("evaluation")}
+    code = (answers, checking, puzzles, Path(__file__))
+    make = partial(_chains, ws)
+    folder = ws.stage("chains", make, inputs=["evaluation"], code=code, params=params)
+    return read_frame(folder / "chains.parquet")
+
+
+def _chains(ws: Workspace, folder: Path) -> None:
+    asked = {q.id: q for name in grid.evaluated(ws) for q in grid.split(ws, name)}
+    told = pd.concat([taught(ws, "test"), grid.read_predictions(ws)], ignore_index=True)
+    inspected = inspect(told, asked)
+    write_frame(folder / "chains.parquet", inspected.assign(text=told["text"], read=told["read"]))
+
+
+def taught(ws: Workspace, split: str) -> pd.DataFrame:
+    """The teacher's answers to the questions of a split, in the columns of predictions."""
+    rows = []
+    asked = grid.split(ws, split)
+    for question, told in zip(asked, pipeline.teacher_chains(ws, asked), strict=True):
+        read = answers.read_for(question, told.text)
+        row = {"question_id": question.id, "task": question.task, "split": question.split}
+        row |= {"method": TEACHER, "seed": 0, "text": told.text, "answer": question.answer}
+        rows.append(row | {"read": read, "correct": answers.agrees(question, read)})
+    return pd.DataFrame(rows)
 
 
 def inspect(predictions: pd.DataFrame, questions: Mapping[str, Question]) -> pd.DataFrame:
@@ -103,7 +142,7 @@ def validity(chains: pd.DataFrame) -> pd.DataFrame:
     that follow), right (of all steps), judged (steps of which it can be told), follows (chains
     whose answer follows from their steps), correct, reasoned (right to the last step), lucky
     (right answer, wrong reasoning), and of_correct (the share of right answers that are lucky)
-    with low and high: its 95 % t interval over seeds.
+    with low and high: its 95 % t interval over seeds, cut at 0 and 1.
     """
     groups = chains.assign(follows=chains["follows"].eq(True)).groupby(
         ["split", "method", "seed"], sort=False
@@ -118,7 +157,8 @@ def validity(chains: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (split, method), part in own.groupby(["split", "method"], sort=False):
         _, low, high = statistics.over_seeds(part["of_correct"])
-        means = part.mean().to_dict() | {"low": low, "high": high, "seeds": len(part)}
+        bounds = dict(zip(("low", "high"), np.clip([low, high], 0, 1), strict=True))
+        means = part.mean().to_dict() | bounds | {"seeds": len(part)}
         rows.append({"split": split, "method": method, **means})
     names = ["split", "method", "seeds", "answers", "valid", "right", "judged", "follows"]
     return pd.DataFrame(rows)[
@@ -139,24 +179,60 @@ def cases(chains: pd.DataFrame, fails: str, succeeds: str) -> list[str]:
     return [question for question in order if met[question]]
 
 
+def trial(
+    cots: Sequence[CoT], truths: Mapping[str, Mapping], questions: Mapping[str, Question]
+) -> pd.DataFrame:
+    """The checker itself on trial: chains whose mistakes are known beforehand.
+
+    truths: completion key -> mistakes, as pipeline.known_mistakes gives them. Returns for each
+    task: clean (chains without a mistake), alarms (those where the checker sees one), slipped (chains
+    with one), found (the first is found at its very characters), named (and its step's kinds are
+    told), ambiguous (other kinds explain the text as well, the true ones among them).
+    """
+    rows = [_tried(cot, truths[cot.completion]["mistakes"], questions) for cot in cots]
+    columns = ["task", "clean", "alarms", "slipped", "found", "named", "ambiguous"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.groupby("task", sort=False).sum().astype(int).reset_index()
+
+
+def _tried(cot: CoT, known: Sequence[Mapping], questions: Mapping[str, Question]) -> tuple:
+    check = checking.check(questions[cot.question_id].text, cot.text)
+    if not known:
+        return cot.task, 1, not (check.right and check.formed and check.follows), 0, 0, 0, 0
+    first = min(known, key=lambda mistake: mistake["start"])
+    step = check.steps[check.first] if check.first is not None else None
+    spans = [(value.start, value.end) for value in step.wrong] if step else []
+    found = spans[:1] == [(first["start"], first["end"])]
+    kinds = {mistake["kind"] for mistake in known if mistake["step"] == first["step"]}
+    named = found and kinds == {*step.kinds}
+    ambiguous = found and not named and kinds <= {*step.kinds, *step.also}
+    return cot.task, 0, 0, 1, found, named, ambiguous
+
+
 # --- a judge ---------------------------------------------------------------------------------
 
 
+def judge_of(ws: Workspace) -> Teacher:
+    """Who judges in this run: the teacher where it is a model behind an endpoint, else a rule."""
+    settings = ws.profile.teacher
+    return EndpointTeacher(settings) if settings.kind == "endpoint" else RuleJudge()
+
+
 def judge(
-    judging: teacher.Teacher,
-    answers: pd.DataFrame,
+    judging: Teacher,
+    told: pd.DataFrame,
     questions: Mapping[str, Question],
     store: CompletionStore,
     run: int = 0,
 ) -> pd.DataFrame:
     """Let a teacher score the answers of three methods to each question, in all six orders.
 
-    answers: question_id, method, text; three methods a question. run: 0, 1, ...: asked anew.
+    told: question_id, method, text; three methods a question. run: 0, 1, ...: asked anew.
     Returns one row a score: question_id, order (0 to 5), place (1 to 3), method, run, score (1 to
     10; missing where the reply could not be read).
     """
     asked = []
-    for name, part in answers.groupby("question_id", sort=False):
+    for name, part in told.groupby("question_id", sort=False):
         texts = dict(zip(part["method"], part["text"], strict=True))
         if len(texts) != JUDGED:
             raise ValueError(f"{name}: answers of {sorted(texts)}, expected {JUDGED} methods")
@@ -165,7 +241,7 @@ def judge(
         Request(prompts.judge(questions[name].text, [texts[m] for m in order]), 0.0, sample=run)
         for name, _, order, texts in asked
     ]
-    replies = teacher.ask(judging, requests, store, "judge")
+    replies = ask(judging, requests, store, "judge")
     rows = []
     for (name, i, order, _), reply in zip(asked, replies, strict=True):
         scores = read_scores(reply.text) or [None] * JUDGED
@@ -253,9 +329,9 @@ class RuleJudge:
         asked = list(_ASKED.finditer(request.prompt))
         if len(asked) != 1:
             return Reply("There is nothing here to be judged.", "stop", None, None)
-        question, *answers = asked[0].groups()
+        question, *told = asked[0].groups()
         try:
-            scores = [_score(question, answer) for answer in answers]
+            scores = [_score(question, answer) for answer in told]
         except puzzles.UnknownPuzzle:
             return Reply("I cannot judge this question.", "stop", None, None)
         lines = [f"Answer {place}: {score}" for place, score in enumerate(scores, start=1)]
@@ -268,5 +344,5 @@ def _score(question: str, answer: str) -> int:
     valid = np.mean([step.valid is True for step in check.steps])
     right = np.mean([step.right for step in check.steps])
     gold = puzzles.reason(puzzles.read_question(question), puzzles.Voice(question)).answer
-    reached = check.follows is True and read_answer(answer) == gold
+    reached = check.follows is True and answers.read_answer(answer) == gold
     return round(1 + 4 * float(valid) + 3 * float(right) + 2 * reached)
