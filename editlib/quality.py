@@ -185,9 +185,9 @@ def trial(
     """The checker itself on trial: chains whose mistakes are known beforehand.
 
     truths: completion key -> mistakes, as pipeline.known_mistakes gives them. Returns for each
-    task: clean (chains without a mistake), alarms (those where the checker sees one), slipped (chains
-    with one), found (the first is found at its very characters), named (and its step's kinds are
-    told), ambiguous (other kinds explain the text as well, the true ones among them).
+    task: clean (chains without a mistake), alarms (those where the checker sees one), slipped
+    (chains with one), found (the first is found at its very characters), named (and its step's
+    kinds are told), ambiguous (other kinds explain the text as well, the true ones among them).
     """
     rows = [_tried(cot, truths[cot.completion]["mistakes"], questions) for cot in cots]
     columns = ["task", "clean", "alarms", "slipped", "found", "named", "ambiguous"]
