@@ -92,7 +92,7 @@ def parts(question: str, text: str, spans: Sequence[tuple[int, int]]) -> np.ndar
 
 @torch.inference_mode()
 def _foreseen(ws: Workspace, rows: list[dict], student: tuple[str, int]) -> pd.DataFrame:
-    torch.set_num_threads(1)  # students are examined side by side
+    grid._settle()
     method, seed = student
     model = students.load_base(ws.profile.student)
     if path := _path(method):
