@@ -307,11 +307,8 @@ def agreement(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, float]:
     return {"n": len(both), "kappa": kappa, "spearman": rho, "same": same}
 
 
-_ASKED = re.compile(
-    r"=== Question ===\n(?P<question>.+?)\n\n=== Answer 1 ===\n(?P<first>.*?)\n"
-    r"\n=== Answer 2 ===\n(?P<second>.*?)\n\n=== Answer 3 ===\n(?P<third>.*?)\n\n=== End ===\s*",
-    re.DOTALL,
-)
+_MARK = re.compile(r"^=== (Question|Answer \d|End) ===$\n?", re.MULTILINE)
+_MARKS = ["Question", "Answer 1", "Answer 2", "Answer 3", "End"]  # of the prompt, in order
 
 
 class RuleJudge:
@@ -326,10 +323,10 @@ class RuleJudge:
 
     def complete(self, request: Request) -> Reply:
         """Three scores; for a prompt that asks for none, or about no puzzle, a refusal."""
-        asked = list(_ASKED.finditer(request.prompt))
-        if len(asked) != 1:
-            return Reply("There is nothing here to be judged.", "stop", None, None)
-        question, *told = asked[0].groups()
+        _, *parts = _MARK.split(request.prompt)
+        if parts[::2] != _MARKS:  # such as an answer that holds a mark itself
+            return Reply("I cannot tell the answers apart.", "stop", None, None)
+        question, *told = (part.strip() for part in parts[1:-1:2])
         try:
             scores = [_score(question, answer) for answer in told]
         except puzzles.UnknownPuzzle:
