@@ -409,26 +409,25 @@ def first_mistakes(table: pd.DataFrame) -> Figure:
                 _interval(ax, student, "decided", y, **style)
                 ax.plot(100 * student["chance"], y, "D", color="#c0267e", markersize=3)
         _name_rows(ax, methods)
-        ax.set(xlabel="first mistakes at decisions (%)")
+        ax.set(xlabel="at decisions (%)")
     ax.set_xlim(0, 100)
     _legend(figure, {"by chance": {"color": "#c0267e", "marker": "D"}})
     return figure
 
 
-def first_positions(table: pd.DataFrame) -> Figure:
+def gone_wrong(table: pd.DataFrame) -> Figure:
     """Share (%) of all chains that have gone wrong by a place in the text (0: start, 1: end).
 
-    table: split (one panel each), method, position (missing: the chain never goes wrong).
+    table: split (one panel each), method, place, share.
     """
     figure, axes = _panels(_in_order(table["split"]), height=2.7)
     methods = [name for name in WRITERS if name in set(table["method"])]
     for split, ax in axes.items():
         for method in methods:
-            part = _only(table, {"split": split, "method": method})["position"]
-            if len(part):
-                ax.ecdf(part.fillna(2.0), color=WRITERS[method], linewidth=1.2)
+            part = _only(table, {"split": split, "method": method})
+            ax.plot(part["place"], part["share"], color=WRITERS[method], linewidth=1.2)
         ax.yaxis.set_major_formatter(PercentFormatter(1))
-        ax.set(xlabel="first wrong step begins at", xlim=(0, 1), ylim=(0, 1))
+        ax.set(xlabel="place in the text", xlim=(0, 1), ylim=(0, 1))
     next(iter(axes.values())).set_ylabel("chains gone wrong")
     _legend(figure, {name: {"color": WRITERS[name]} for name in methods})
     return figure

@@ -24,6 +24,7 @@ from editlib.workspace import Workspace
 
 PARTS = ("decided", "copied", "wording")  # of a right chain; each token is of one
 BATCH = 32
+PLACES = 41  # of a text, from its start to its end
 CODE = (batching, checking, keysteps, objectives, prompts, puzzles, students, Path(__file__))
 
 # --- along the right chain -------------------------------------------------------------------
@@ -32,7 +33,7 @@ CODE = (batching, checking, keysteps, objectives, prompts, puzzles, students, Pa
 def gold_path(ws: Workspace, split: str = "test") -> pd.DataFrame:
     """How well each student, and the untrained base, foresees the right chains of a split.
 
-    Returns method, seed, task, part (of PARTS), tokens, nll (nats, mean per token), accuracy (share
+    Returns method, seed, task, part (in the order of PARTS), tokens, nll (nats, mean per token), accuracy (share
     of tokens that would be its first choice, given the right ones before).
     """
     methods, seeds = ws.profile.training.methods, ws.profile.training.seeds
@@ -46,7 +47,8 @@ def gold_path(ws: Workspace, split: str = "test") -> pd.DataFrame:
     code = (*CODE, *students.base_files(ws.profile.student))
     make = partial(_gold_path, ws, split, examined)
     folder = ws.stage(f"gold path/{split}", make, code=code, params=params)
-    return read_frame(folder / "gold_path.parquet")
+    gold = read_frame(folder / "gold_path.parquet")
+    return gold.sort_values("part", key=lambda part: part.map(PARTS.index), kind="stable")
 
 
 def _gold_path(ws: Workspace, split: str, examined: list[tuple[str, int]], folder: Path) -> None:
@@ -186,6 +188,20 @@ def hazards(chains: pd.DataFrame, by: Sequence[str] = ("split", "method")) -> pd
     return table.assign(share=table["wrong"] / table["seen"])[
         [*by, "role", "seen", "wrong", "share"]
     ]
+
+
+def gone_wrong(chains: pd.DataFrame) -> pd.DataFrame:
+    """By which place in the text how many chains have gone wrong.
+
+    Returns split, method, place (0: start, 1: end), share (of all chains, 0 to 1).
+    """
+    places = np.linspace(0, 1, PLACES)
+    rows = [
+        (split, method, place, (part["position"] <= place).mean())
+        for (split, method), part in chains.groupby(["split", "method"], sort=False)
+        for place in places
+    ]
+    return pd.DataFrame(rows, columns=["split", "method", "place", "share"])
 
 
 def slots(chains: pd.DataFrame, most: int) -> pd.DataFrame:
