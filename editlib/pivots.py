@@ -33,8 +33,8 @@ CODE = (batching, checking, keysteps, objectives, prompts, puzzles, students, Pa
 def gold_path(ws: Workspace, split: str = "test") -> pd.DataFrame:
     """How well each student, and the untrained base, foresees the right chains of a split.
 
-    Returns method, seed, task, part (in the order of PARTS), tokens, nll (nats, mean per token), accuracy (share
-    of tokens that would be its first choice, given the right ones before).
+    Returns method, seed, task, part (in the order of PARTS), tokens, nll (nats, mean per token),
+    accuracy (share of tokens that would be its first choice, given the right ones before).
     """
     methods, seeds = ws.profile.training.methods, ws.profile.training.seeds
     examined = [(grid.UNTRAINED, 0), *((method, seed) for method in methods for seed in seeds)]
