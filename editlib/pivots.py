@@ -92,7 +92,6 @@ def parts(question: str, text: str, spans: Sequence[tuple[int, int]]) -> np.ndar
     return np.select([places[True], places[False]], PARTS[:2], default=PARTS[2])
 
 
-@torch.inference_mode()
 def _foreseen(ws: Workspace, rows: list[dict], student: tuple[str, int]) -> pd.DataFrame:
     grid._settle()
     method, seed = student
@@ -109,6 +108,7 @@ def _foreseen(ws: Workspace, rows: list[dict], student: tuple[str, int]) -> pd.D
     ]
 
 
+@torch.inference_mode()
 def foresight(model, rows: Sequence[dict]) -> pd.DataFrame:
     """One row a response token: task, part, nll (nats), hit (it would be the first choice)."""
     batch = batching.collate_responses(rows)

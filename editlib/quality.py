@@ -301,7 +301,9 @@ def agreement(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, float]:
     table = pd.crosstab(both["score"], both["score_2"])
     table = table.reindex(index=SCORES, columns=SCORES, fill_value=0)
     varied = both["score"].nunique() > 1 and both["score_2"].nunique() > 1
-    kappa = cohens_kappa(table.to_numpy(), wt="quadratic").kappa if varied else np.nan
+    kappa = np.nan
+    if varied:
+        kappa = cohens_kappa(table.to_numpy(), wt="quadratic", return_results=False)
     rho = stats.spearmanr(both["score"], both["score_2"]).statistic if varied else np.nan
     same = (both["score"] == both["score_2"]).mean()
     return {"n": len(both), "kappa": kappa, "spearman": rho, "same": same}
