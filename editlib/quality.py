@@ -300,13 +300,12 @@ def agreement(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, float]:
     both = first.merge(second, on=keys, suffixes=("", "_2")).dropna(subset=["score", "score_2"])
     table = pd.crosstab(both["score"], both["score_2"])
     table = table.reindex(index=SCORES, columns=SCORES, fill_value=0)
-    varied = both["score"].nunique() > 1 and both["score_2"].nunique() > 1
-    kappa = np.nan
-    if varied:
-        kappa = cohens_kappa(table.to_numpy(), wt="quadratic", return_results=False)
-    rho = stats.spearmanr(both["score"], both["score_2"]).statistic if varied else np.nan
     same = (both["score"] == both["score_2"]).mean()
-    return {"n": len(both), "kappa": kappa, "spearman": rho, "same": same}
+    found = {"n": len(both), "kappa": np.nan, "spearman": np.nan, "same": same}
+    if both["score"].nunique() > 1 and both["score_2"].nunique() > 1:
+        found["kappa"] = cohens_kappa(table.to_numpy(), wt="quadratic", return_results=False)
+        found["spearman"] = stats.spearmanr(both["score"], both["score_2"]).statistic
+    return found
 
 
 _MARK = re.compile(r"^=== (Question|Answer \d|End) ===$\n?", re.MULTILINE)
