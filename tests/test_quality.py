@@ -4,10 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from editlib import prompts, quality
+from editlib import grid, prompts, quality
 from editlib.completions import CompletionStore, Reply, Request
+from editlib.errors import KitError
 from editlib.puzzles import Voice, read_question, reason, sites
 from editlib.records import CoT, Question
+from editlib.workspace import open_workspace
 
 QUESTION = Question(
     "q", "puzzles", "multistep_arithmetic", "test", "What is the value of 2 * 2?", "4"
@@ -97,6 +99,22 @@ def test_the_trial_sees_what_was_planted_and_an_overlooked_mistake():
     swapped = {"c0": known["c1"], "c1": known["c0"]}  # a trial that cannot fail tries nothing
     (row,) = quality.trial(cots, swapped, {"t": asked}).to_dict("records")
     assert (row["alarms"], row["found"]) == (1, 0)
+
+
+def test_the_teacher_answers_the_questions_of_a_split_as_students_do(tmp_path):
+    ws = open_workspace("smoke", [], tmp_path)
+    told = quality.taught(ws, "test")
+    asked = grid.split(ws, "test")
+    assert told["question_id"].tolist() == [question.id for question in asked]
+    assert (told["method"] == quality.TEACHER).all()
+    assert (told["correct"] == (told["read"] == told["answer"])).all() and told["correct"].any()
+    checked = quality.inspect(told, {question.id: question for question in asked})
+    assert checked["formed"].all() and checked["follows"].all()
+
+
+def test_only_puzzles_can_be_checked(tmp_path):
+    with pytest.raises(KitError, match="only chains on puzzles"):
+        quality.chains(open_workspace("recorded", [], tmp_path))
 
 
 # --- a judge ---------------------------------------------------------------------------------
