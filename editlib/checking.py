@@ -20,7 +20,7 @@ from editlib.puzzles.reasoner import ASIDES, CONCLUSION, Reasoner, Wordings, _pi
 from editlib.puzzles.schedule import HOURS
 
 Kind = Literal["logical", "knowledge", "calculation", "other"]
-LONGEST = 1_000  # characters of a sentence that is looked at; steps are far shorter
+MOST_WORDS = 90  # of a sentence that is looked at; steps are shorter
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ Seen = list[tuple[str, int, int, str]]  # slot name, start, end, text, in the or
 
 def _readings(said: _Said, sentence: _Sentence) -> Iterator[Seen]:
     """The slots of a sentence under each wording that it has the form of."""
-    if not sentence.text.endswith(".") or len(sentence.text) > LONGEST:
+    if not sentence.text.endswith(".") or len(sentence.text.split(" ")) > MOST_WORDS:
         return
     for wording in said.wordings:
         if _form(wording).fullmatch(sentence.text) is None:

@@ -7,7 +7,7 @@ place in the prompt is worth can be told from what an answer is worth.
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from itertools import permutations
 from pathlib import Path
 
@@ -336,6 +336,7 @@ class RuleJudge:
         return Reply("\n".join(lines), "stop", None, None)
 
 
+@cache
 def _score(question: str, answer: str) -> int:
     """1, and up to 4 for steps that follow, 3 for right ones, 2 for a right answer that follows."""
     check = checking.check(question, answer)
