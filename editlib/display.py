@@ -18,6 +18,7 @@ from IPython.display import HTML
 from pandas.api.types import is_numeric_dtype
 
 import editlib
+from editlib.checking import Check, check
 from editlib.keysteps import Segmenter, Segments, Ties, edits
 from editlib.manifest import data_fingerprint
 from editlib.records import DualCoT
@@ -167,6 +168,36 @@ def _underlined(text: str, known: np.ndarray, run: Sequence[int] | None = None) 
 
 def _wrap(tags: tuple[str, str], inner: str) -> str:
     return f"{tags[0]}{inner}{tags[1]}"
+
+
+# --- chains that were checked ----------------------------------------------------------------
+
+CHECKED = (
+    f"{TAGS['replace'][0]}bold{TAGS['replace'][1]}: a value that is decided there (a key step); "
+    f"{MISTAKE[0]}wavy{MISTAKE[1]}: does not follow from what was said before"
+)
+
+
+def checked(text: str, found: Check) -> str:
+    """A chain as HTML: what is decided in it is bold, what does not follow is underlined."""
+    label = np.full(len(text), "equal", dtype="<U7")
+    wrong = np.zeros(len(text), dtype=bool)
+    for step in found.steps:
+        for value in step.values:
+            label[value.start : value.end] = "replace" if value.key else "equal"
+            wrong[value.start : value.end] = value.wrong
+        if not step.formed:
+            wrong[step.start : step.end] = True
+    runs = groupby(range(len(text)), key=lambda i: str(label[i]))
+    return "".join(_wrap(TAGS[name], _underlined(text, wrong, list(run))) for name, run in runs)
+
+
+def cases(question: str, chains: Mapping[str, str]) -> HTML:
+    """Chains on one puzzle side by side, each under its title, checked and coloured."""
+    sides = {escape(title): checked(text, check(question, text)) for title, text in chains.items()}
+    return HTML(
+        f"<p {NO_FORMULAS}>{escape(question)}</p>{_columns(sides)}<p><small>{CHECKED}</small></p>"
+    )
 
 
 # --- tables -----------------------------------------------------------------------------------

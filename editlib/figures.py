@@ -534,6 +534,118 @@ def composition(table: pd.DataFrame) -> Figure:
     return figure
 
 
+# --- the quality of chains: notebook 07 -------------------------------------------------------
+
+WRITERS = {"teacher": "#000000", **STUDENTS}
+OUTCOMES = {  # of an answer: colour, hatch
+    "right, by right steps": ("#0072b2", ""),
+    "right, by wrong steps": ("#e69f00", "///"),
+    "wrong": ("#d9d9d9", ""),
+}
+
+
+def foreseen(table: pd.DataFrame) -> Figure:
+    """Share (%) of tokens of right chains that are not a student's first choice; dots are seeds.
+
+    table: method, seed, part (one panel each), accuracy.
+    """
+    methods = _students(table)
+    figure, axes = _panels(_in_order(table["part"]), height=0.9 + 0.33 * len(methods))
+    for part, ax in axes.items():
+        for row, method in enumerate(methods):
+            missed = 100 * (1 - _only(table, {"part": part, "method": method})["accuracy"])
+            ax.plot(missed, [row] * len(missed), ".", color=STUDENTS[method], alpha=0.8)
+            ax.plot(missed.mean(), row, "|", color=STUDENTS[method], markersize=13)
+        _name_rows(ax, methods)
+        ax.set(xlabel="not the first choice (%)")
+    ax.set_xlim(0, None)
+    return figure
+
+
+def first_mistakes(table: pd.DataFrame) -> Figure:
+    """Share (%) of first wrong values that are decisions, and what chance would give.
+
+    A mark is a student of one seed; bars are 95 % intervals over its chains. table: split, method,
+    seed, decided, low, high, chance.
+    """
+    methods = [name for name in WRITERS if name in set(table["method"])]
+    figure, axes = _panels(_in_order(table["split"]), height=1.0 + 0.42 * len(methods))
+    for split, ax in axes.items():
+        for row, method in enumerate(methods):
+            part = _only(table, {"split": split, "method": method})
+            for i, (_, student) in enumerate(part.iterrows()):
+                y = row + 0.22 * (i - (len(part) - 1) / 2)
+                style = {"color": WRITERS[method], "marker": "o", "markersize": 4}
+                _interval(ax, student, "decided", y, **style)
+                ax.plot(100 * student["chance"], y, "D", color="#c0267e", markersize=3)
+        _name_rows(ax, methods)
+        ax.set(xlabel="at decisions (%)")
+    ax.set_xlim(0, 100)
+    _legend(figure, {"by chance": {"color": "#c0267e", "marker": "D"}})
+    return figure
+
+
+def gone_wrong(table: pd.DataFrame) -> Figure:
+    """Share (%) of all chains that have gone wrong by a place in the text (0: start, 1: end).
+
+    table: split (one panel each), method, place, share.
+    """
+    figure, axes = _panels(_in_order(table["split"]), height=2.7)
+    methods = [name for name in WRITERS if name in set(table["method"])]
+    for split, ax in axes.items():
+        for method in methods:
+            part = _only(table, {"split": split, "method": method})
+            ax.plot(part["place"], part["share"], color=WRITERS[method], linewidth=1.2)
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
+        ax.set(xlabel="place in the text", xlim=(0, 1), ylim=(0, 1))
+    next(iter(axes.values())).set_ylabel("chains gone wrong")
+    _legend(figure, {name: {"color": WRITERS[name]} for name in methods})
+    return figure
+
+
+def reasons(table: pd.DataFrame) -> Figure:
+    """What answers rest on (% of all answers), means over seeds.
+
+    table: split, method, outcome (of OUTCOMES), share.
+    """
+    methods = [name for name in WRITERS if name in set(table["method"])]
+    figure, axes = _panels(_in_order(table["split"]), height=0.9 + 0.33 * len(methods))
+    for split, ax in axes.items():
+        part = table[table["split"] == split]
+        bars = part.pivot(index="method", columns="outcome", values="share").reindex(methods)
+        left = 0 * bars.iloc[:, 0]
+        for outcome, (colour, hatch) in OUTCOMES.items():
+            style = {"color": colour, "hatch": hatch, "edgecolor": "white"}
+            drawn = ax.barh(range(len(methods)), 100 * bars[outcome], left=left, **style)
+            texts = [f"{share:.0%}" if share > 0.08 else "" for share in bars[outcome]]
+            ink = "white" if outcome == "right, by right steps" else "black"
+            ax.bar_label(drawn, texts, label_type="center", fontsize=7, color=ink)
+            left = left + 100 * bars[outcome]
+        _name_rows(ax, methods)
+        ax.set(xlabel="answers (%)", xlim=(0, 100))
+    colours = {name: {"color": c, "marker": "s"} for name, (c, _) in OUTCOMES.items()}
+    _legend(figure, colours)
+    return figure
+
+
+def judged(table: pd.DataFrame) -> Figure:
+    """Density of a judge's scores by method, as Figure 7; a question counts with its mean.
+
+    table: question_id, method, score.
+    """
+    figure = _blank(height=2.7)
+    ax = figure.subplots()
+    means = table.groupby(["method", "question_id"])["score"].mean().dropna()
+    for method in [name for name in WRITERS if name in means.index.get_level_values(0)]:
+        style = {"color": WRITERS[method], "label": method, "fill": True, "alpha": 0.15}
+        sns.kdeplot(means[method], ax=ax, clip=(1, 10), warn_singular=False, linewidth=1.5, **style)
+    ax.set(xlabel="score of the judge (1 to 10)", ylabel="density", xlim=(1, 10))
+    sns.despine(figure)
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(frameon=False, fontsize=8)
+    return figure
+
+
 _BELOW = {"loc": "outside lower center", "ncols": 3, "frameon": False, "fontsize": 8}
 
 

@@ -352,6 +352,11 @@ def usage(name: str, tried: Sequence[Sequence[Completion]], lost: Sequence[Lost]
     return spent
 
 
+def teacher_chains(ws: Workspace, questions: Sequence[Question]) -> list[Completion]:
+    """The teacher's first CoT of any questions, asked as those of training (for comparison)."""
+    return _ask(ws, _cep_requests(ws, questions), "CEP")[0]
+
+
 # --- 00: the method on one task --------------------------------------------------------------
 
 

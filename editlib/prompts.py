@@ -121,6 +121,11 @@ def kinds(categories: Mapping[str, str], question: str, text: str) -> str:
     return _render("kinds", categories=categories, example=example, question=question, text=text)
 
 
+def judge(question: str, answers: Sequence[str]) -> str:
+    """Ask for a score from 1 to 10 of each of three anonymous answers (Table 28)."""
+    return _render("judge", question=question, answers=answers)
+
+
 def first_reply(text: str) -> str:
     """What answers the question asked: a model that goes on to ask itself another is cut there.
 

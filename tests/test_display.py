@@ -133,3 +133,12 @@ def test_the_header_names_inputs_and_no_path(tmp_path):
     assert "smoke" in page and "input annotation" in page and str(tmp_path) not in page
     with pytest.raises(MissingInput, match="02_dual_cot_construction"):
         display.header(ws, inputs=["duals"])
+
+
+def test_a_checked_chain_shows_what_is_decided_and_what_does_not_follow():
+    question = "What is the value of 2 * 2?"
+    chain = "We have 2 * 2. Now 2 * 2 = 5, leaving 5. <b>. Therefore, the answer is 5."
+    page = display.cases(question, {"<i>": chain}).data
+    bold, wavy = display.TAGS["replace"], display.MISTAKE
+    assert f"2 * 2 = {bold[0]}{wavy[0]}5{wavy[1]}{bold[1]}, leaving 5." in page
+    assert f"{wavy[0]}&lt;b&gt;.{wavy[1]}" in page and "<i>" not in page and "<b>" not in page

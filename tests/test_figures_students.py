@@ -81,7 +81,7 @@ def parts():
     return rows(kinds=["LE", "MCE"], of=of, part=mistakes.PARTS).assign(share=1 / 3)
 
 
-def scored():
+def classified():
     columns = [
         "precision",
         "precision_low",
@@ -97,8 +97,24 @@ def square():
     return rows(truth=["LE", "none"], rules=["LE", "none"]).assign(n=[5, 1, 0, 2])
 
 
+WRITERS = ["teacher", "Std-CoT", "EDIT"]
+
+
+def firsts():
+    table = numbers(rows(split=SPLITS, method=WRITERS, seed=[0, 1]), "decided")
+    return table.assign(low=table["decided"] - 0.1, high=table["decided"] + 0.1, chance=0.5)
+
+
+def reasons():
+    return rows(split=SPLITS, method=WRITERS, outcome=figures.OUTCOMES).assign(share=1 / 3)
+
+
+def scored(table):
+    return 1 + 9 * table["score"]
+
+
 DRAWN = {
-    "classifier_scores": lambda: figures.classifier_scores(scored()),
+    "classifier_scores": lambda: figures.classifier_scores(classified()),
     "confusion": lambda: figures.confusion(square(), "truth", "rules"),
     "loss_curves": lambda: figures.loss_curves(curves()),
     "validation_accuracy": lambda: figures.validation_accuracy(epochs()),
@@ -113,6 +129,17 @@ DRAWN = {
         numbers(rows(kinds=["LE", "KE"], n=range(5)), "position")
     ),
     "composition": lambda: figures.composition(parts()),
+    "foreseen": lambda: figures.foreseen(
+        numbers(rows(method=STUDENTS, seed=[0, 1], part=["decided", "copied"]), "accuracy")
+    ),
+    "first_mistakes": lambda: figures.first_mistakes(firsts()),
+    "gone_wrong": lambda: figures.gone_wrong(
+        numbers(rows(split=SPLITS, method=WRITERS, place=[0.0, 0.5, 1.0]), "share")
+    ),
+    "reasons": lambda: figures.reasons(reasons()),
+    "judged": lambda: figures.judged(
+        numbers(rows(question_id=range(9), method=WRITERS), "score").assign(score=scored)
+    ),
 }
 
 
@@ -228,3 +255,13 @@ def test_a_method_without_a_colour_is_drawn_too():
 def test_parts_of_a_bar_add_up_to_all_tokens():
     bars = figures.composition(parts()).axes[0].patches
     assert sum(bar.get_width() for bar in bars) == pytest.approx(4 * 100)
+
+
+def test_what_answers_rest_on_adds_up_to_all_answers():
+    bars = figures.reasons(reasons()).axes[0].patches
+    assert sum(bar.get_width() for bar in bars) == pytest.approx(len(WRITERS) * 100)
+
+
+def test_scores_that_never_differ_leave_the_density_empty_and_raise_nothing():
+    table = rows(question_id=range(3), method=WRITERS).assign(score=1.0)
+    assert not figures.judged(table).axes[0].collections

@@ -1,0 +1,347 @@
+"""How good chains of thought are: by the steps that can be checked, and in the eyes of a judge.
+
+Without a judge: every chain on a puzzle is checked step by step (checking.py). With one: three
+answers to a question are scored side by side, as Table 28 has it, in every order, so that what a
+place in the prompt is worth can be told from what an answer is worth.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache, partial
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from statsmodels.stats.inter_rater import cohens_kappa
+
+from editlib import answers, checking, grid, pipeline, prompts, puzzles, statistics
+from editlib.checking import Check
+from editlib.completions import CompletionStore, Reply, Request
+from editlib.endpoint import EndpointTeacher
+from editlib.errors import KitError
+from editlib.records import CoT, Question, read_frame, write_frame
+from editlib.teacher import Teacher, ask
+from editlib.workspace import Workspace, digest
+
+TEACHER = "teacher"  # as a method among those of the students
+ROLES = ("decided", "copied", "form")  # of the place where a chain first goes wrong
+SCORES = range(1, 11)
+JUDGED = 3  # answers to a prompt
+
+# --- step by step ----------------------------------------------------------------------------
+
+
+def chains(ws: Workspace) -> pd.DataFrame:
+    """Check all answers of students, and the teacher's to the test questions; as inspect() does.
+
+    The column text holds the chains. Raises KitError unless the questions are puzzles.
+    """
+    if ws.profile.benchmark.name != "puzzles":
+        raise KitError(
+            f"{ws.profile.benchmark.name}: only chains on puzzles can be checked step by step; "
+            "take a profile whose benchmark.name is puzzles"
+        )
+    params = {"teacher": pipeline.asked_of(ws), **ws.settings("evaluation")}
+    code = (answers, checking, puzzles, Path(__file__))
+    make = partial(_chains, ws)
+    folder = ws.stage("chains", make, inputs=["evaluation"], code=code, params=params)
+    return read_frame(folder / "chains.parquet")
+
+
+def _chains(ws: Workspace, folder: Path) -> None:
+    asked = {q.id: q for name in grid.evaluated(ws) for q in grid.split(ws, name)}
+    told = pd.concat([taught(ws, "test"), grid.read_predictions(ws)], ignore_index=True)
+    inspected = inspect(told, asked)
+    write_frame(folder / "chains.parquet", inspected.assign(text=told["text"], read=told["read"]))
+
+
+def taught(ws: Workspace, split: str) -> pd.DataFrame:
+    """The teacher's answers to the questions of a split, in the columns of predictions."""
+    rows = []
+    asked = grid.split(ws, split)
+    for question, told in zip(asked, pipeline.teacher_chains(ws, asked), strict=True):
+        read = answers.read_for(question, told.text)
+        row = {"question_id": question.id, "task": question.task, "split": question.split}
+        row |= {"method": TEACHER, "seed": 0, "text": told.text, "answer": question.answer}
+        rows.append(row | {"read": read, "correct": answers.agrees(question, read)})
+    return pd.DataFrame(rows)
+
+
+def inspect(predictions: pd.DataFrame, questions: Mapping[str, Question]) -> pd.DataFrame:
+    """Check every answer to a puzzle; one row an answer.
+
+    predictions: rows of Prediction. Returns their question_id, task, split, method, seed, correct
+    and, of each chain: formed (it has the family's form from start to end), concluded, follows
+    (its answer follows from its steps; None: cannot be told), steps, right_steps, judged_steps,
+    valid_steps (of those judged, the ones that follow from what was said before), reasoned (all is
+    right), lucky (the answer is right and a step is not); and of its first step that does not
+    follow, all missing where there is none: first (the index among its steps), number (the
+    solver's), position (0: start of the text, 1: end), kinds, role (of ROLES), slot; and how many
+    values up to there are decisions and how many are copied: decided_seen, copied_seen.
+    """
+    known: dict[tuple[str, str], dict] = {}
+    rows = []
+    for row in predictions.to_dict("records"):
+        key = row["question_id"], row["text"]
+        if key not in known:
+            known[key] = _facts(checking.check(questions[key[0]].text, key[1]), key[1])
+        facts = known[key]
+        names = ("question_id", "task", "split", "method", "seed", "correct")
+        lucky = row["correct"] and not facts["reasoned"]
+        rows.append({**{name: row[name] for name in names}, **facts, "lucky": lucky})
+    return pd.DataFrame(rows)
+
+
+def _facts(check: Check, text: str) -> dict:
+    judged = [step for step in check.steps if step.valid is not None]
+    return {
+        "formed": check.formed,
+        "concluded": check.concluded,
+        "follows": check.follows,
+        "steps": len(check.steps),
+        "right_steps": sum(step.right for step in check.steps),
+        "judged_steps": len(judged),
+        "valid_steps": sum(step.valid for step in judged),
+        "reasoned": check.right,
+        **_first(check, text),
+        **_seen(check),
+    }
+
+
+def _first(check: Check, text: str) -> dict:
+    """The first step that does not follow."""
+    names = ("first", "number", "position", "kinds", "role", "slot")
+    if check.first is None:
+        return dict.fromkeys(names)
+    step = check.steps[check.first]
+    value = step.wrong[0] if step.wrong else None
+    role = "form" if value is None else "decided" if value.key else "copied"
+    start = (value or step).start / max(1, len(text))
+    kinds = "+".join(step.kinds)
+    slot = value.name if value else None
+    return dict(zip(names, (check.first, step.number, start, kinds, role, slot), strict=True))
+
+
+def _seen(check: Check) -> dict:
+    """How many values of either sort a chain wrote until it went wrong, the wrong one included."""
+    until = len(check.steps) if check.first is None else check.first + 1
+    counts = {"decided_seen": 0, "copied_seen": 0}
+    for value in (value for step in check.steps[:until] for value in step.values):
+        counts["decided_seen" if value.key else "copied_seen"] += 1
+        if value.wrong:
+            break
+    return counts
+
+
+def validity(chains: pd.DataFrame) -> pd.DataFrame:
+    """Shares (0 to 1) for each split and method, means over its seeds.
+
+    chains: of inspect(). Returns split, method, seeds, answers, valid (of the steps judged, those
+    that follow), right (of all steps), judged (steps of which it can be told), follows (chains
+    whose answer follows from their steps), correct, reasoned (right to the last step), lucky
+    (right answer, wrong reasoning), and of_correct (the share of right answers that are lucky)
+    with low and high: its 95 % t interval over seeds, cut at 0 and 1.
+    """
+    groups = chains.assign(follows=chains["follows"].eq(True)).groupby(
+        ["split", "method", "seed"], sort=False
+    )
+    sums = groups[["valid_steps", "judged_steps", "right_steps", "steps", "correct", "lucky"]].sum()
+    own = groups[["follows", "correct", "reasoned", "lucky"]].mean()
+    own["answers"] = groups.size()
+    own["valid"] = sums["valid_steps"] / sums["judged_steps"]
+    own["right"] = sums["right_steps"] / sums["steps"]
+    own["judged"] = sums["judged_steps"] / sums["steps"]
+    own["of_correct"] = sums["lucky"] / sums["correct"]
+    rows = []
+    for (split, method), part in own.groupby(["split", "method"], sort=False):
+        _, low, high = statistics.over_seeds(part["of_correct"])
+        bounds = dict(zip(("low", "high"), np.clip([low, high], 0, 1), strict=True))
+        means = part.mean().to_dict() | bounds | {"seeds": len(part)}
+        rows.append({"split": split, "method": method, **means})
+    names = ["split", "method", "seeds", "answers", "valid", "right", "judged", "follows"]
+    return pd.DataFrame(rows)[
+        [*names, "correct", "reasoned", "lucky", "of_correct", "low", "high"]
+    ].astype({"answers": int})
+
+
+def cases(chains: pd.DataFrame, fails: str, succeeds: str) -> list[str]:
+    """Questions where the teacher and one method first go wrong at the same step, and another
+    method is right from start to end; ids in their order.
+
+    chains: of inspect(), one seed, the teacher's among them.
+    """
+    first = chains.pivot(index="question_id", columns="method", values="number")
+    reasoned = chains.pivot(index="question_id", columns="method", values="reasoned")
+    met = first[TEACHER].eq(first[fails]) & reasoned[succeeds].eq(True)
+    order = dict.fromkeys(chains["question_id"])
+    return [question for question in order if met[question]]
+
+
+def trial(
+    cots: Sequence[CoT], truths: Mapping[str, Mapping], questions: Mapping[str, Question]
+) -> pd.DataFrame:
+    """The checker itself on trial: chains whose mistakes are known beforehand.
+
+    truths: completion key -> mistakes, as pipeline.known_mistakes gives them. Returns for each
+    task: clean (chains without a mistake), alarms (those where the checker sees one), slipped
+    (chains with one), found (the first is found at its very characters), named (and its step's
+    kinds are told), ambiguous (other kinds explain the text as well, the true ones among them).
+    """
+    rows = [_tried(cot, truths[cot.completion]["mistakes"], questions) for cot in cots]
+    columns = ["task", "clean", "alarms", "slipped", "found", "named", "ambiguous"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.groupby("task", sort=False).sum().astype(int).reset_index()
+
+
+def _tried(cot: CoT, known: Sequence[Mapping], questions: Mapping[str, Question]) -> tuple:
+    check = checking.check(questions[cot.question_id].text, cot.text)
+    if not known:
+        return cot.task, 1, not (check.right and check.formed and check.follows), 0, 0, 0, 0
+    first = min(known, key=lambda mistake: mistake["start"])
+    step = check.steps[check.first] if check.first is not None else None
+    spans = [(value.start, value.end) for value in step.wrong] if step else []
+    found = spans[:1] == [(first["start"], first["end"])]
+    kinds = {mistake["kind"] for mistake in known if mistake["step"] == first["step"]}
+    named = found and kinds == {*step.kinds}
+    ambiguous = found and not named and kinds <= {*step.kinds, *step.also}
+    return cot.task, 0, 0, 1, found, named, ambiguous
+
+
+# --- a judge ---------------------------------------------------------------------------------
+
+
+def judge_of(ws: Workspace) -> Teacher:
+    """Who judges in this run: the teacher where it is a model behind an endpoint, else a rule."""
+    settings = ws.profile.teacher
+    return EndpointTeacher(settings) if settings.kind == "endpoint" else RuleJudge()
+
+
+def judge(
+    judging: Teacher,
+    told: pd.DataFrame,
+    questions: Mapping[str, Question],
+    store: CompletionStore,
+    run: int = 0,
+) -> pd.DataFrame:
+    """Let a teacher score the answers of three methods to each question, in all six orders.
+
+    told: question_id, method, text; three methods a question. run: 0, 1, ...: asked anew.
+    Returns one row a score: question_id, order (0 to 5), place (1 to 3), method, run, score (1 to
+    10; missing where the reply could not be read).
+    """
+    asked = []
+    for name, part in told.groupby("question_id", sort=False):
+        texts = dict(zip(part["method"], part["text"], strict=True))
+        if len(texts) != JUDGED:
+            raise ValueError(f"{name}: answers of {sorted(texts)}, expected {JUDGED} methods")
+        asked += [(name, i, order, texts) for i, order in enumerate(permutations(sorted(texts)))]
+    requests = [
+        Request(prompts.judge(questions[name].text, [texts[m] for m in order]), 0.0, sample=run)
+        for name, _, order, texts in asked
+    ]
+    replies = ask(judging, requests, store, "judge")
+    rows = []
+    for (name, i, order, _), reply in zip(asked, replies, strict=True):
+        scores = read_scores(reply.text) or [None] * JUDGED
+        rows += [
+            (name, i, place, method, run, score)
+            for place, (method, score) in enumerate(zip(order, scores, strict=True), start=1)
+        ]
+    columns = ["question_id", "order", "place", "method", "run", "score"]
+    return pd.DataFrame(rows, columns=columns).astype({"score": float})
+
+
+_REPLY = re.compile("\n".join(rf"Answer {place}: ([1-9]|10)" for place in (1, 2, 3)))
+
+
+def read_scores(reply: str) -> list[int] | None:
+    """The three scores of a reply in exactly the form asked for; None for any other.
+
+    >>> read_scores("Answer 1: 7\\nAnswer 2: 10\\nAnswer 3: 1")
+    [7, 10, 1]
+    >>> read_scores("Answer 1: 7, Answer 2: 10, Answer 3: 11")
+    """
+    found = _REPLY.fullmatch(reply.strip())
+    return [int(score) for score in found.groups()] if found else None
+
+
+def score_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """Mean score by method: method, questions, unparsed (share of its scores), score, low, high.
+
+    A question counts with its mean over orders; the interval (95 %, t) ranges over questions.
+    """
+    rows = []
+    for method, part in scores.groupby("method", sort=False):
+        means = part.groupby("question_id")["score"].mean().dropna()
+        interval = statistics.over_seeds(means) if len(means) else (np.nan,) * 3
+        rows.append((method, len(means), part["score"].isna().mean(), *interval))
+    return pd.DataFrame(rows, columns=["method", "questions", "unparsed", "score", "low", "high"])
+
+
+def position_bias(scores: pd.DataFrame) -> pd.DataFrame:
+    """What a place is worth: place, score (mean), advantage (points above the other two places).
+
+    Each answer stands twice in each place, so its own worth cancels.
+    """
+    means = scores.groupby("place")["score"].mean()
+    rest = (means.sum() - means) / (len(means) - 1)
+    return pd.DataFrame({"score": means, "advantage": means - rest}).reset_index()
+
+
+def agreement(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, float]:
+    """How well two runs, or two judges, agree on the same prompts.
+
+    first, second: of judge(). Returns n (scores that both gave), kappa (Cohen's, with quadratic
+    weights; nan where one score is all there is), spearman, same (share of equal scores).
+    """
+    keys = ["question_id", "order", "place"]
+    both = first.merge(second, on=keys, suffixes=("", "_2")).dropna(subset=["score", "score_2"])
+    table = pd.crosstab(both["score"], both["score_2"])
+    table = table.reindex(index=SCORES, columns=SCORES, fill_value=0)
+    same = (both["score"] == both["score_2"]).mean()
+    found = {"n": len(both), "kappa": np.nan, "spearman": np.nan, "same": same}
+    if both["score"].nunique() > 1 and both["score_2"].nunique() > 1:
+        found["kappa"] = cohens_kappa(table.to_numpy(), wt="quadratic", return_results=False)
+        found["spearman"] = stats.spearmanr(both["score"], both["score_2"]).statistic
+    return found
+
+
+_MARK = re.compile(r"^=== (Question|Answer \d|End) ===$\n?", re.MULTILINE)
+_MARKS = ["Question", "Answer 1", "Answer 2", "Answer 3", "End"]  # of the prompt, in order
+
+
+class RuleJudge:
+    """A judge that is no language model: it checks the steps of answers to puzzles, by rule.
+
+    It sees nothing but the text of the prompt, as a model would, so the whole path of a judge runs
+    without one. It has no taste, no moods and no favourite place; its scores are no opinion.
+    """
+
+    def __init__(self) -> None:
+        self.name = f"rule-{digest(Path(__file__), checking, puzzles)[:12]}"
+
+    def complete(self, request: Request) -> Reply:
+        """Three scores; for a prompt that asks for none, or about no puzzle, a refusal."""
+        _, *parts = _MARK.split(request.prompt)
+        if parts[::2] != _MARKS:  # such as an answer that holds a mark itself
+            return Reply("I cannot tell the answers apart.", "stop", None, None)
+        question, *told = (part.strip() for part in parts[1:-1:2])
+        try:
+            scores = [_score(question, answer) for answer in told]
+        except puzzles.UnknownPuzzle:
+            return Reply("I cannot judge this question.", "stop", None, None)
+        lines = [f"Answer {place}: {score}" for place, score in enumerate(scores, start=1)]
+        return Reply("\n".join(lines), "stop", None, None)
+
+
+@cache
+def _score(question: str, answer: str) -> int:
+    """1, and up to 4 for steps that follow, 3 for right ones, 2 for a right answer that follows."""
+    check = checking.check(question, answer)
+    valid = np.mean([step.valid is True for step in check.steps])
+    right = np.mean([step.right for step in check.steps])
+    gold = puzzles.reason(puzzles.read_question(question), puzzles.Voice(question)).answer
+    reached = check.follows is True and answers.read_answer(answer) == gold
+    return round(1 + 4 * float(valid) + 3 * float(right) + 2 * reached)

@@ -1,0 +1,105 @@
+"""Key steps where they are known: which tokens are decided, and what chance would give."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from editlib import batching, pivots, profiles, students
+from editlib.puzzles import Voice, questions, read_question, reason
+from editlib.records import Question
+
+TEXT = "What is the value of 2 * 2?"
+CHAIN = "We have 2 * 2. Now 2 * 2 = 4, leaving 4. Therefore, the answer is 4."
+
+
+def chains(roles, decided_seen=1, copied_seen=1, seed=0, method="EDIT"):
+    """Rows of quality.inspect() whose first mistakes are of these roles; None: no mistake."""
+    rows = [
+        {
+            "split": "test",
+            "method": method,
+            "seed": seed,
+            "role": role,
+            "task": "sums",
+            "first": None if role is None else 0,
+            "position": None if role is None else i / len(roles),
+            "decided_seen": decided_seen,
+            "copied_seen": copied_seen,
+            "slot": "sum",
+            "kinds": "other",
+        }
+        for i, role in enumerate(roles)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_each_token_is_decided_copied_or_wording():
+    words = CHAIN.split(" ")
+    starts = np.cumsum([0, *(len(word) + 1 for word in words[:-1])])
+    spans = [(start, start + len(word)) for start, word in zip(starts, words, strict=True)]
+    found = dict(zip(enumerate(words), pivots.parts(TEXT, CHAIN, spans), strict=True))
+    assert [w for (_, w), part in found.items() if part == "decided"] == ["4,"]
+    copied = [w for (_, w), part in found.items() if part == "copied"]
+    assert copied == ["2", "*", "2.", "2", "*", "2", "4.", "4."]
+    assert {found[i, w] for i, w in enumerate(words) if w.isalpha()} == {"wording"}
+
+
+def test_chance_is_the_share_of_decisions_among_what_was_written_so_far():
+    rows = pivots.first_mistakes(chains(["decided"] * 9 + ["copied", "form", None], 1, 3))
+    (row,) = rows.to_dict("records")
+    assert (row["chains"], row["wrong"], row["form"], row["values"]) == (12, 11, 1, 10)
+    assert (row["decided"], row["chance"]) == (0.9, 0.25)
+    assert row["low"] < 0.9 < row["high"] and row["p"] < 1e-4
+
+
+def test_mistakes_spread_as_by_chance_are_not_called_anything_else():
+    (row,) = pivots.first_mistakes(chains(["decided", "copied"] * 20)).to_dict("records")
+    assert row["decided"] == row["chance"] == 0.5 and row["p"] == pytest.approx(1)
+
+
+def test_many_students_are_corrected_for_and_one_without_mistakes_does_not_count():
+    table = pivots.first_mistakes(
+        pd.concat([chains(["decided"] * 12, seed=s) for s in range(3)] + [chains([None], seed=3)])
+    )
+    assert (table["p_holm"] >= table["p"]).all() and table["p_holm"].iloc[0] > table["p"].iloc[0]
+    assert table["p"].iloc[3] == 1 and np.isnan(table["decided"].iloc[3])
+
+
+def test_hazards_divide_what_went_wrong_by_what_was_written():
+    table = pivots.hazards(chains(["decided", "copied", "copied", None], 2, 4)).set_index("role")
+    assert table.loc["decided", ["seen", "wrong", "share"]].tolist() == [8, 1, 0.125]
+    assert table.loc["copied", ["seen", "wrong", "share"]].tolist() == [16, 2, 0.125]
+
+
+def test_the_curve_of_chains_gone_wrong_rises_to_their_share():
+    table = pivots.gone_wrong(chains(["decided", "copied", None, None]))
+    assert table["share"].is_monotonic_increasing and table["share"].iloc[-1] == 0.5
+
+
+def test_foresight_is_the_loss_and_the_first_choice_of_the_model():
+    student = profiles.load("smoke").student
+    tokenizer, model = students.load_tokenizer(student), students.load_base(student)
+    asked = [q for q in questions("test", 1) if q.task in ("navigate", "object_counting")]
+    rows = pivots.right_chains(asked, tokenizer)
+    table = pivots.foresight(model, rows)
+    assert len(table) == sum(len(row["response"]) for row in rows)
+    ids = torch.tensor([rows[0]["prompt"] + rows[0]["response"]])  # alone, without padding
+    with torch.inference_mode():
+        logits = model(input_ids=ids).logits[0]
+    start, width = len(rows[0]["prompt"]), len(rows[0]["response"])
+    expected = torch.nn.functional.cross_entropy(
+        logits[start - 1 : -1], ids[0, start:], reduction="none"
+    )
+    assert table["nll"][:width].to_numpy() == pytest.approx(expected.numpy(), abs=1e-4)
+    hits = (logits[start - 1 : -1].argmax(-1) == ids[0, start:]).numpy()
+    assert table["hit"][:width].tolist() == hits.tolist()
+
+
+def test_a_right_chain_is_that_of_the_solver_and_every_token_has_a_part():
+    tokenizer = students.load_tokenizer(profiles.load("smoke").student)
+    asked = Question("q", "puzzles", "sums", "test", TEXT, "4")
+    (row,) = pivots.right_chains([asked], tokenizer)
+    text = reason(read_question(TEXT), Voice(TEXT)).text
+    assert row["response"] == batching.response_ids(tokenizer, text)
+    assert len(row["part"]) == len(row["response"]) and set(row["part"]) == set(pivots.PARTS)
