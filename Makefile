@@ -33,11 +33,18 @@ setup: $(BUILT) ## make .venv from requirements.lock (2 to 5 min, about 2 GB)
 reproduce: $(BUILT) ## run the notebooks (mini: 12 min on 2 cores, no GPU, no key; seconds if unchanged)
 	@$(RUN) -m editlib.reproduce $(WHERE) $(WHICH)
 
-search: $(BUILT) ## choose learning rates on validation questions, equally for all methods (15 min)
+search: $(BUILT) ## choose learning rates on validation questions, equally for all methods (25 min)
 	@$(RUN) -m editlib.reproduce --profile mini --results results/search --only 01 02 03 04 \
 		--set "training.seeds=[100] benchmark.questions.validation=40" \
 		--set "training.sft.lr=2.0e-3 training.sft.also_try=[5.0e-4, 1.0e-3, 4.0e-3, 8.0e-3]" \
 		--set "training.krsl.lr=1.0e-4 training.krsl.also_try=[1.0e-5, 3.0e-5, 3.0e-4, 1.0e-3]"
+	@$(RUN) -m editlib.reproduce --profile full --results results/search --only 01 02 03 04 \
+		--set "training.seeds=[100] benchmark.questions.validation=40" \
+		--set "training.ablations=null training.follow_test=false exam={}" \
+		--set "training.methods=[EDIT w/o KRSL, DPO, DPO-Positive, SimPO]" \
+		--set "training.dpo.also_try=[1.0e-5, 3.0e-5, 3.0e-4, 1.0e-3]" \
+		--set "training.dpop.also_try=[1.0e-5, 3.0e-5, 3.0e-4, 1.0e-3]" \
+		--set "training.simpo.also_try=[1.0e-5, 3.0e-5, 3.0e-4, 1.0e-3]"
 
 lab: $(BUILT) ## open the notebooks in JupyterLab (seconds)
 	@$(RUN) -m editlib.lab $(WHERE) -- $(LAB)

@@ -78,6 +78,15 @@ def test_what_is_wrong_is_named_with_what_is_valid(name, overrides, message):
         load(name, overrides)
 
 
+def test_full_is_mini_with_more_methods_and_seeds():
+    mini, full = load("mini"), load("full")
+    for section in ("benchmark", "teacher", "keysteps", "student", "decoding"):
+        assert getattr(mini, section) == getattr(full, section)
+    assert (mini.training.sft, mini.training.krsl) == (full.training.sft, full.training.krsl)
+    assert set(mini.training.methods) < set(full.training.methods)
+    assert set(mini.training.seeds) < set(full.training.seeds)
+
+
 def test_ablations_are_methods_with_fewer_seeds():
     more = "training.ablations={seeds: [5], methods: ['EDIT, words', EDIT]}"
     students = load("mini", [more]).training.students
