@@ -27,6 +27,7 @@ from editlib import (
     keysteps,
     locators,
     marks,
+    mistakes,
     objectives,
     pipeline,
     prompts,
@@ -43,6 +44,7 @@ from editlib.methods import (
     HIGHEST_LOSS,
     KNOWN,
     METHODS,
+    MISTAKES,
     Asked,
     Phase,
     asked,
@@ -163,12 +165,34 @@ def _pairs(ws: Workspace, data: str, tokenizer) -> list[dict]:
     ]
 
 
+def drawn(ws: Workspace, phase: Phase) -> list[dict]:
+    """The rows of a phase's view; of pairs by kind of mistake, those drawn for its kind (Table 7).
+
+    The kinds are those that the puzzle teacher knows. Each has equally many pairs, and equally
+    many of each task and subset.
+    """
+    rows, _ = phase_rows(ws, phase.data)
+    if phase.kind is None:
+        return rows
+    pairs = pipeline.read_duals(ws)[1]
+    truths = pipeline.known_mistakes(ws, [pair.wrong_completion for pair in pairs])
+    columns = ["id", "task", "subset"]
+    table = pd.DataFrame([[getattr(pair, name) for name in columns] for pair in pairs])
+    table = table.set_axis(columns, axis=1).assign(
+        kinds=[mistakes.kinds_of(truths[pair.wrong_completion]) for pair in pairs]
+    )
+    fitting = table[table["id"].isin([row["id"] for row in rows])]
+    found = mistakes.balanced(fitting, MISTAKES, seed=0, within=("subset", "task"))
+    chosen = set(found.loc[found["kind"] == phase.kind, "id"])
+    return [row for row in rows if row["id"] in chosen]
+
+
 def rows_of(ws: Workspace, phase: Phase) -> list[dict]:
     """What a phase learns from: the rows of its view, key marks as its locator sets them.
 
     Marks by highest loss are those of edit distance until there is a student (readied).
     """
-    rows, _ = phase_rows(ws, phase.data)
+    rows = drawn(ws, phase)
     if phase.objective != "krsl" or phase.key in (EDIT_DISTANCE, HIGHEST_LOSS):
         return rows
     pairs = {pair.id: pair for pair in pipeline.read_duals(ws)[1]}
@@ -223,8 +247,7 @@ def updates(ws: Workspace, path: Sequence[Phase]) -> int:
     settings, limit = schedule(ws, path)
     if limit is not None:
         return limit
-    rows, _ = phase_rows(ws, path[-1].data)
-    return settings.epochs * training.updates_per_epoch(len(rows), settings)
+    return settings.epochs * training.updates_per_epoch(len(drawn(ws, path[-1])), settings)
 
 
 # --- 04: training ----------------------------------------------------------------------------

@@ -24,6 +24,7 @@ Asked = Literal["CoT", "marked CoT", "answer", "factual", "two steps"]  # see ev
 EDIT_DISTANCE = "edit distance"
 RANDOM, HIGHEST_LOSS, KNOWN = "random tokens", "highest loss", "known mistake"
 KEYS = (*LOCATORS, RANDOM, HIGHEST_LOSS, KNOWN)  # who may say which tokens are key; see marks.py
+MISTAKES = ("LE", "KE", "MCE")  # of Table 7
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Phase:
     alpha: float | None = None
     beta: float | None = None
     per: Literal["response", "key"] | None = None
+    kind: str | None = None  # of MISTAKES: pairs of this kind alone, as many as of the others
 
     @property
     def changes(self) -> dict[str, float | str]:
@@ -53,6 +55,7 @@ class Phase:
         words = [f"{self.objective.upper()} on {self.data}"]
         words += [f"key {self.key}"] if self.key != EDIT_DISTANCE else []
         words += [f"{name} {value}" for name, value in self.changes.items()]
+        words += [f"{self.kind} alone"] if self.kind else []
         words += [f"as long as {self.as_long_as.replace('/', '')}"] if self.as_long_as else []
         return ", ".join(words)
 
@@ -125,6 +128,8 @@ METHODS: dict[str, Method] = {
         for key in KEYS
         if key != EDIT_DISTANCE
     },
+    # pairs of one kind of mistake, equally many of each (Table 7)
+    **{f"EDIT, {kind} alone": Method((MERGE, replace(KRSL, kind=kind))) for kind in MISTAKES},
     # preference losses in the place of KRSL (Table 9)
     "DPO": Method((MERGE, Phase("dpo", "Ddual"))),
     "DPO-Positive": Method((MERGE, Phase("dpop", "Ddual"))),
@@ -134,6 +139,7 @@ METHODS: dict[str, Method] = {
     **_longer("Std-CoT", STD, "EDIT w/o KRSL", "EDIT w/o RWC", "EDIT w/o RWC, KRSL on Ddual"),
     **_longer("EDIT w/o KRSL", MERGE, "EDIT, KRSL on D+dual", "EDIT, KRSL on D-dual"),
     **_longer("EDIT w/o KRSL", MERGE, "DPO", "DPO-Positive", "SimPO"),
+    **_longer("EDIT w/o KRSL", MERGE, "EDIT, LE alone"),
 }
 
 
@@ -173,9 +179,13 @@ def control(method: str) -> str | None:
 
 
 def _takes(method: str, other: str) -> bool:
-    """Whether two methods take equally many updates: the same phases, but for marks and weights."""
+    """Whether two methods take equally many updates: the same phases, but for what each marks,
+    how that weighs, and which kind of mistake it is about."""
     one, two = (
-        [replace(p, key=EDIT_DISTANCE, alpha=None, beta=None, per=None) for p in phases(name)]
+        [
+            replace(p, key=EDIT_DISTANCE, alpha=None, beta=None, per=None, kind=p.kind and "any")
+            for p in phases(name)
+        ]
         for name in (method, other)
     )
     return one == two

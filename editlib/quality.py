@@ -16,7 +16,7 @@ import pandas as pd
 from scipy import stats
 from statsmodels.stats.inter_rater import cohens_kappa
 
-from editlib import answers, checking, grid, pipeline, prompts, puzzles, statistics
+from editlib import answers, checking, grid, mistakes, pipeline, prompts, puzzles, statistics
 from editlib.checking import Check
 from editlib.completions import CompletionStore, Reply, Request
 from editlib.endpoint import EndpointTeacher
@@ -92,6 +92,25 @@ def inspect(predictions: pd.DataFrame, questions: Mapping[str, Question]) -> pd.
         lucky = row["correct"] and not facts["reasoned"]
         rows.append({**{name: row[name] for name in names}, **facts, "lucky": lucky})
     return pd.DataFrame(rows)
+
+
+def first_kinds(chains: pd.DataFrame) -> pd.DataFrame:
+    """By which kind of mistake chains first go wrong; what two kinds explain counts for both.
+
+    chains: of inspect(). Returns method, seed, split, task, made (a kind's short name), answers,
+    share (of all answers, 0 to 1).
+    """
+    keys = ["method", "seed", "split", "task"]
+    named = chains["kinds"].fillna("").str.split("+")
+    groups = {
+        kind.short: chains[keys].assign(has=[name in each for each in named]).groupby(keys)["has"]
+        for name, kind in mistakes.KINDS.items()
+    }
+    tables = [
+        group.agg(answers="size", share="mean").reset_index().assign(made=short)
+        for short, group in groups.items()
+    ]
+    return pd.concat(tables, ignore_index=True)[[*keys, "made", "answers", "share"]]
 
 
 def _facts(check: Check, text: str) -> dict:

@@ -11,6 +11,8 @@ from editlib import (
     dual,
     evaluation,
     grid,
+    methods,
+    mistakes,
     paper,
     pipeline,
     profiles,
@@ -70,6 +72,20 @@ def test_no_two_methods_ask_the_students_of_one_phase_in_two_ways():
     for method in METHODS.values():
         for n in range(1, len(method.phases) + 1):
             assert asked(method.phases[:n]) == method.asked
+
+
+def test_sets_of_one_kind_have_equally_many_pairs_of_each_task(ws):
+    pairs = {pair.id: pair for pair in pipeline.read_duals(ws)[1]}
+    truths = pipeline.known_mistakes(ws, [pair.wrong_completion for pair in pairs.values()])
+    tasks = []
+    for kind in methods.MISTAKES:
+        rows = grid.drawn(ws, phases(f"EDIT, {kind} alone")[-1])
+        drawn = [pairs[row["id"]] for row in rows]
+        assert {mistakes.kinds_of(truths[pair.wrong_completion]) for pair in drawn} == {kind}
+        tasks.append(sorted((pair.task, pair.subset) for pair in drawn))
+    assert tasks[0] == tasks[1] == tasks[2] and len(tasks[0]) < len(pairs)
+    path = phases("EDIT, LE alone")
+    assert grid.updates(ws, path) == -(-len(tasks[0]) // ws.profile.training.krsl.batch)
 
 
 def test_each_view_of_the_data_holds_its_rows(ws):

@@ -57,6 +57,14 @@ def test_one_mistake_leaves_the_other_steps_valid_but_not_right():
     assert row["position"] == BAD.index("5") / len(BAD)
 
 
+def test_chains_are_counted_by_the_kind_of_their_first_mistake():
+    made = quality.first_kinds(inspected(TEXTS | {"garbage": GARBAGE}).reset_index())
+    shares = made.pivot(index="method", columns="made", values="share")
+    assert shares.loc["bad"].to_dict() == {"LE": 0, "KE": 0, "MCE": 1, "OE": 0}
+    assert shares.loc["good"].sum() == 0
+    assert set(made["answers"]) == {1}
+
+
 def test_values_are_counted_up_to_the_first_wrong_one():
     rows = inspected(TEXTS)
     assert rows.loc["good", ["decided_seen", "copied_seen"]].tolist() == [1, 4]
