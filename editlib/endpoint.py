@@ -1,6 +1,5 @@
 """A teacher behind an OpenAI-compatible server: many requests at once, within a budget."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 
@@ -108,7 +107,6 @@ class _Run:
         self.faults, self.failed = Counter(), Counter()  # tries and requests, by kind
         self.answered = 0
         self.lost: list[Lost] = []
-        self.arrived: list[Completion] = []  # and not stored yet
         self.row = 0  # requests that failed since one was answered
         self.example = ""
         self.stopped: KitError | None = None
@@ -120,15 +118,12 @@ class _Run:
         todo = iter(requests.items())
         workers = min(self.settings.concurrency, len(requests))
         with self.bar:
-            try:
-                async with (
-                    chat.client(self.settings, self.faults, self._lose) as client,
-                    anyio.create_task_group() as group,
-                ):
-                    for _ in range(workers):
-                        group.start_soon(self._work, client, todo)
-            finally:  # an interrupt may come between arrival and commit
-                self._commit()
+            async with (
+                chat.client(self.settings, self.faults, self._lose) as client,
+                anyio.create_task_group() as group,
+            ):
+                for _ in range(workers):
+                    group.start_soon(self._work, client, todo)
 
     async def _work(self, client: openai.AsyncOpenAI, todo: Iterator[tuple[str, Request]]) -> None:
         for key, request in todo:
@@ -146,47 +141,32 @@ class _Run:
             answer = await chat.complete(client, asked)
         except openai.OpenAIError as error:
             if getattr(error, "status_code", None) in self.settings.unanswerable:
-                await self._keep(request, Reply("", chat.kind(error), None, None))
+                self._keep(request, Reply("", chat.kind(error), None, None))
             else:
                 self._failed(error)
         except KitError as error:  # no money for another try, or no room to note a lost one
             self.stopped = self.stopped or error
         else:
-            await self._keep(request, chat.reply_of(self.settings, answer, request.prompt))
+            self._keep(request, chat.reply_of(self.settings, answer, request.prompt))
 
-    async def _keep(self, request: Request, reply: Reply) -> None:
-        """Returns when the reply is stored: what is not counts among those in flight.
-
-        All that arrive in one turn of the event loop share a commit.
-        """
-        if not self.arrived:
-            self.kept = anyio.Event()
-            asyncio.get_running_loop().call_soon(self._commit)
-        self.arrived.append(completed(self.teacher.name, request, reply))
-        await self.kept.wait()
-
-    def _commit(self) -> None:
-        if not self.arrived:
-            return
-        rows, self.arrived = self.arrived, []
+    def _keep(self, request: Request, reply: Reply) -> None:
+        row = completed(self.teacher.name, request, reply)
         try:
-            self.store.add_all((row, None) for row in rows)
+            self.store.add(row)
         except KitError as error:  # the disk is full, say: no use in paying for more
             self.stopped = error
         else:
-            self._count(rows)
-        self.kept.set()
+            self._count(row)
 
-    def _count(self, rows: Collection[Completion]) -> None:
-        self.answered, self.row = self.answered + len(rows), 0
-        for row in rows:
-            self._spend(row.prompt_tokens, row.completion_tokens, row.cost)
-            if row.finish_reason != "stop":
-                self.faults[f"finish reason {row.finish_reason}"] += 1
-            elif not row.text:
-                self.faults["empty reply"] += 1
+    def _count(self, row: Completion) -> None:
+        self.answered, self.row = self.answered + 1, 0
+        self._spend(row.prompt_tokens, row.completion_tokens, row.cost)
+        if row.finish_reason != "stop":
+            self.faults[f"finish reason {row.finish_reason}"] += 1
+        elif not row.text:
+            self.faults["empty reply"] += 1
         self.bar.set_postfix_str(self._spent(), refresh=False)
-        self.bar.update(len(rows))
+        self.bar.update()
 
     def _failed(self, error: openai.OpenAIError) -> None:
         self.failed[chat.kind(error)] += 1
