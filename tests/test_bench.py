@@ -79,6 +79,11 @@ def test_trl_sees_the_ids_of_the_krsl_step(rows, tmp_path):
     assert [ids[: len(side)] for ids, side in zip(seen, sides, strict=True)] == sides
 
 
+def test_the_peak_of_a_fresh_process_is_its_own():
+    held = np.ones(80_000_000)  # 640 MB, more than a process that imports numpy
+    assert bench.in_fresh_process(bench.peak_mb) < bench.peak_mb() - held.nbytes / 2**20 / 4
+
+
 def test_scale_counts_pairs_and_measures_in_fresh_processes():
     (row,) = scale.extraction([120])
     assert row["pairs"] == 120 and row["seconds"] > 0 and row["mb"] >= 0

@@ -62,7 +62,9 @@ def generate(model: PreTrainedModel, tokenizer, rows: Ids, new: int) -> Ids:
     inputs = tokenizer.pad({"input_ids": rows}, padding_side="left", return_tensors="pt")
     width = inputs["input_ids"].shape[1]
     ends = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
-    out = model.generate(**inputs, do_sample=False, max_new_tokens=new, **ends)[:, width:]
+    out = model.generate(**inputs, do_sample=False, use_cache=True, max_new_tokens=new, **ends)[
+        :, width:
+    ]
     return [_closed(row, tokenizer.eos_token_id) for row in out.tolist()]
 
 
