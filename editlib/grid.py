@@ -11,15 +11,16 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 import transformers
-from accelerate.utils import send_to_device
 from joblib import Parallel, cpu_count, delayed, parallel_config
 from tqdm.auto import tqdm
 
 from editlib import (
     answers,
+    bases,
     batching,
     benchmarks,
     decoding,
@@ -60,6 +61,7 @@ EVALUATED = ("test", "longer", "families")  # of puzzles
 PROBE = 128  # pairs whose key and routine tokens are followed through training
 PROBED_AT_ONCE = 8  # pairs: the logits of 128 would not fit a processor's cache
 TRAINING = (
+    bases,
     batching,
     keysteps,
     locators,
@@ -91,8 +93,8 @@ class Cell:
         return f"students/{' then '.join(map(str, self.path))}/seed {self.seed}"
 
 
-def cells(seeds: Mapping[str, Iterable[int]]) -> list[list[Cell]]:
-    """All cells, those of first phases, then of second ones and so on; none twice.
+def cells(seeds: Mapping[str, Iterable[int]]) -> list[Cell]:
+    """All cells, those of first phases before those of second ones and so on; none twice.
 
     seeds: of each method.
     """
@@ -102,11 +104,7 @@ def cells(seeds: Mapping[str, Iterable[int]]) -> list[list[Cell]]:
         for n in range(1, len(phases(method)) + 1)
         for seed in seeds[method]
     ]
-    depth = max(len(cell.path) for cell in found)
-    return [
-        list(dict.fromkeys(cell for cell in found if len(cell.path) == n))
-        for n in range(1, depth + 1)
-    ]
+    return sorted(dict.fromkeys(found), key=lambda cell: len(cell.path))
 
 
 # --- what a phase learns from ----------------------------------------------------------------
@@ -114,7 +112,7 @@ def cells(seeds: Mapping[str, Iterable[int]]) -> list[list[Cell]]:
 
 def phase_rows(ws: Workspace, data: str) -> tuple[list[dict], int]:
     """Rows of a view of the data as ids, and how many were too long for the student."""
-    tokenizer = students.load_tokenizer(ws.profile.student)
+    tokenizer = bases.load_tokenizer(ws.profile.student)
     if data in views.VIEWS:
         return _responses(ws, data, tokenizer)
     rows = _pairs(ws, data, tokenizer)
@@ -269,15 +267,13 @@ def train(ws: Workspace) -> Path:
         "training",
         partial(_train, ws),
         inputs=inputs,
-        code=(*TRAINING, *students.base_files(ws.profile.student)),
+        code=(*TRAINING, *bases.base_files(ws.profile.student)),
     )
 
 
 def _train(ws: Workspace, folder: Path) -> None:
-    levels = cells(ws.profile.training.students)
-    for depth, level in enumerate(levels, start=1):
-        run_all(partial(train_cell, ws), level, desc=f"training, phase {depth} of {len(levels)}")
-    trained = [cell for level in levels for cell in level]
+    trained = cells(ws.profile.training.students)
+    run_all(partial(train_cell, ws), trained, desc="training phases")
     history = pd.concat(_history(ws, c) for c in trained)
     write_frame(folder / "history.parquet", history)
     write_frame(folder / "choices.parquet", choices(history, list(ws.profile.training.students)))
@@ -288,8 +284,13 @@ def _train(ws: Workspace, folder: Path) -> None:
 
 
 def train_cell(ws: Workspace, cell: Cell) -> Path:
-    """Train one cell, from the adapter of the cell before it; returns the folder of its stage."""
+    """Train one cell, from the adapter of the cell before it; returns the folder of its stage.
+
+    Where that one is not there yet it is made first or, while another process makes it, waited for.
+    """
     _settle()
+    if len(cell.path) > 1:
+        train_cell(ws, replace(cell, path=cell.path[:-1]))
     settings, limit = schedule(ws, cell.path)
     rows = rows_of(ws, cell.path[-1])
     params = {
@@ -301,7 +302,7 @@ def train_cell(ws: Workspace, cell: Cell) -> Path:
         "follow_test": ws.profile.training.follow_test,
         "asked": asked(cell.path),
         "student": ws.profile.student.model_dump(mode="json"),
-        "base": digest(*students.base_files(ws.profile.student)),
+        "base": digest(*bases.base_files(ws.profile.student)),
         "rows": digest([_plain(part) for part in batching.parts(rows)]),
         "before": adapter_fingerprint(ws, cell.path[:-1], cell.seed),
         "validation": ws.profile.benchmark.model_dump(mode="json"),
@@ -345,7 +346,7 @@ def validation_accuracy(ws: Workspace, how: Asked, model) -> float:
 
 def accuracy(ws: Workspace, name: str, how: Asked, model) -> float:
     """Share of a split's questions that a student answers right, asked as its method asks."""
-    tokenizer, questions = students.load_tokenizer(ws.profile.student), split(ws, name)
+    tokenizer, questions = bases.load_tokenizer(ws.profile.student), split(ws, name)
     with students.merged(model):
         answered = evaluation.answer(
             model, tokenizer, questions, ws.profile.decoding, name, 0, asked=how
@@ -358,24 +359,18 @@ def _plain(row: dict) -> dict:
     return {k: v if isinstance(v, float | str) else list(map(int, v)) for k, v in row.items()}
 
 
-@torch.inference_mode()
 def probe(ws: Workspace, model) -> dict[str, float]:
     """Mean NLL (nats) of key and routine tokens of both sides, over a fixed sample of pairs."""
-    model.eval()
     rows, _ = phase_rows(ws, "Ddual")
     sample = rows[:: max(1, len(rows) // PROBE)][:PROBE]
-    sample.sort(key=lambda row: len(row["prompt"]) + len(row["correct"]))  # little is padded
-    found: dict[str, list[torch.Tensor]] = {}
-    for start in range(0, len(sample), PROBED_AT_ONCE):
-        batch = send_to_device(
-            batching.collate_duals(sample[start : start + PROBED_AT_ONCE]), model.device
-        )
-        nll = -training.log_probabilities(model, batch, "response")
-        for name, where in {"key": batch["key"], "routine": ~batch["key"]}.items():
-            sides = zip(nll.chunk(2), (where & batch["response"]).chunk(2), strict=True)
-            for side, (values, mask) in zip(("correct", "wrong"), sides, strict=True):
-                found.setdefault(f"{side}_{name}", []).append(values[mask])
-    return {name: torch.cat(values).mean().item() for name, values in found.items()}
+    read = training.pair_logp(model, sample, PROBED_AT_ONCE)
+    found = {}
+    for side in ("correct", "wrong"):
+        nll = -np.concatenate([logp[side] for logp in read])
+        key = np.concatenate([row[f"{side}_key"] for row in sample]).astype(bool)
+        found |= {f"{side}_key": float(nll[key].mean())}
+        found |= {f"{side}_routine": float(nll[~key].mean())}
+    return found
 
 
 def adapter(ws: Workspace, path: Sequence[Phase], seed: int) -> Path:
@@ -541,7 +536,7 @@ def _examined(ws: Workspace, method: str, seed: int) -> dict:
     return {
         "adapter": adapter_fingerprint(ws, trained.phases if trained else (), seed),
         "asked": trained.asked if trained else method,
-        "base": digest(*students.base_files(ws.profile.student)),
+        "base": digest(*bases.base_files(ws.profile.student)),
         "questions": ws.profile.benchmark.model_dump(mode="json"),
         "decoding": ws.profile.decoding.model_dump(mode="json"),
     }
@@ -567,7 +562,7 @@ def _seated(ws: Workspace, method: str, seed: int):
         path = phases(method)
         model = students.load_adapter(model, adapter(ws, path, seed)).merge_and_unload()
     questions = [question for name in evaluated(ws) for question in split(ws, name)]
-    return model, students.load_tokenizer(ws.profile.student), questions
+    return model, bases.load_tokenizer(ws.profile.student), questions
 
 
 def fitted_prompts(ws: Workspace, style: str, questions: Sequence[Question]) -> pd.DataFrame:
@@ -577,8 +572,8 @@ def fitted_prompts(ws: Workspace, style: str, questions: Sequence[Question]) -> 
     max_position_embeddings); exemplars that do not fit are left out, the last first. Tasks of real
     benchmarks that are not trained on have none. Returns question, split, task, shown, prompt.
     """
-    tokenizer = students.load_tokenizer(ws.profile.student)
-    room = students.context(ws.profile.student) - ws.profile.decoding.max_new_tokens
+    tokenizer = bases.load_tokenizer(ws.profile.student)
+    room = bases.context(ws.profile.student) - ws.profile.decoding.max_new_tokens
     puzzle = ws.profile.benchmark.name == "puzzles"
     known = pipeline.shots(ws, questions if puzzle else pipeline.training_questions(ws))
     known |= prompts.bbh_shots({q.task: () for q in questions if q.task not in known})
@@ -666,6 +661,8 @@ def _settle() -> None:
 
 def run_all(function: Callable, items: Sequence, desc: str) -> list:
     """function of every item, in order, one process a core (one in all where there is a GPU)."""
+    # loky renews a worker that has grown by 300 MB, and says so; nothing is lost
+    warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
     workers = 1 if torch.cuda.is_available() else min(cpu_count(), len(items))
     with parallel_config(backend="loky", inner_max_num_threads=1):
         results = Parallel(n_jobs=workers, return_as="generator")(

@@ -16,6 +16,7 @@ from datasets import Dataset
 
 from editlib import (
     answers,
+    bases,
     benchmarks,
     completions,
     dual,
@@ -24,14 +25,10 @@ from editlib import (
     published,
     puzzles,
     reading,
-    students,
     teacher,
 )
-from editlib.batch_files import BatchWriter
 from editlib.completions import Completion, CompletionStore, Lost, Request, exchange
-from editlib.endpoint import EndpointTeacher
 from editlib.errors import KitError, unknown
-from editlib.local_teacher import LocalTeacher
 from editlib.mistakes import Chain, Verdict, by_judge
 from editlib.profiles import SampledTeacherSettings
 from editlib.published import PublishedPrompts
@@ -283,8 +280,14 @@ def _teacher(ws: Workspace) -> Teacher | ManyTeacher:
 
 
 def _model(settings: SampledTeacherSettings) -> Teacher | ManyTeacher:
+    # imported where they are wanted: their libraries take seconds, in every notebook
     if settings.kind == "local":
+        from editlib.local_teacher import LocalTeacher
+
         return LocalTeacher(settings)
+    from editlib.batch_files import BatchWriter
+    from editlib.endpoint import EndpointTeacher
+
     return BatchWriter(settings) if settings.batch_file else EndpointTeacher(settings)
 
 
@@ -491,7 +494,7 @@ def locate(ws: Workspace) -> Path:
     """
     code = [keysteps, Path(__file__)]
     if ws.profile.keysteps.unit == "tokens":
-        code += students.base_files(ws.profile.student)
+        code += bases.base_files(ws.profile.student)
     return ws.stage("keysteps", partial(_locate, ws), inputs=["duals"], code=code)
 
 
@@ -506,7 +509,7 @@ def segmenter(ws: Workspace) -> keysteps.Segmenter:
     """How this run cuts responses into units: the student's tokens, or words."""
     if ws.profile.keysteps.unit == "words":
         return keysteps.WordSegmenter()
-    return keysteps.TokenSegmenter(students.load_tokenizer(ws.profile.student))
+    return keysteps.TokenSegmenter(bases.load_tokenizer(ws.profile.student))
 
 
 def read_keysteps(ws: Workspace) -> pd.DataFrame:

@@ -17,7 +17,17 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from editlib import batching, checking, grid, keysteps, objectives, prompts, puzzles, students
+from editlib import (
+    bases,
+    batching,
+    checking,
+    grid,
+    keysteps,
+    objectives,
+    prompts,
+    puzzles,
+    students,
+)
 from editlib.methods import phases
 from editlib.records import Question, read_frame, write_frame
 from editlib.workspace import Workspace
@@ -25,7 +35,7 @@ from editlib.workspace import Workspace
 PARTS = ("decided", "copied", "wording")  # of a right chain; each token is of one
 BATCH = 32
 PLACES = 41  # of a text, from its start to its end
-CODE = (batching, checking, keysteps, objectives, prompts, puzzles, students, Path(__file__))
+CODE = (bases, batching, checking, keysteps, objectives, prompts, puzzles, students, Path(__file__))
 
 # --- along the right chain -------------------------------------------------------------------
 
@@ -44,7 +54,7 @@ def gold_path(ws: Workspace, split: str = "test") -> pd.DataFrame:
         "student": ws.profile.student.model_dump(mode="json"),
         "adapters": [grid.adapter_fingerprint(ws, _path(m), s) for m, s in examined],
     }
-    code = (*CODE, *students.base_files(ws.profile.student))
+    code = (*CODE, *bases.base_files(ws.profile.student))
     make = partial(_gold_path, ws, split, examined)
     folder = ws.stage(f"gold path/{split}", make, code=code, params=params)
     gold = read_frame(folder / "gold_path.parquet")
@@ -52,7 +62,7 @@ def gold_path(ws: Workspace, split: str = "test") -> pd.DataFrame:
 
 
 def _gold_path(ws: Workspace, split: str, examined: list[tuple[str, int]], folder: Path) -> None:
-    rows = right_chains(grid.split(ws, split), students.load_tokenizer(ws.profile.student))
+    rows = right_chains(grid.split(ws, split), bases.load_tokenizer(ws.profile.student))
     measured = grid.run_all(partial(_foreseen, ws, rows), examined, desc="right chains")
     write_frame(folder / "gold_path.parquet", pd.concat(measured, ignore_index=True))
 
