@@ -46,6 +46,7 @@ from editlib.records import (
 from editlib.teacher import ManyTeacher, PuzzleSettings, Teacher
 from editlib.workspace import Workspace
 
+EVALUATED = ("test", "longer", "families")  # of puzzles
 ASKING = (
     answers,
     reading,
@@ -537,3 +538,23 @@ def judge_mistakes(ws: Workspace, chains: Sequence[Chain]) -> list[Verdict] | No
     sampling = settings.model_dump(include={"temperature", "top_p", "max_tokens", "seed"})
     with completion_store(ws) as store:
         return by_judge(_model(settings), store, **sampling)(chains)
+
+
+# --- questions for students ------------------------------------------------------------------
+
+
+def evaluated(ws: Workspace) -> tuple[str, ...]:
+    """The splits that students are examined on; for BBH the others are benchmarks by name."""
+    settings = ws.profile.benchmark
+    return EVALUATED if settings.name == "puzzles" else ("test", *settings.out_of_domain)
+
+
+def split(ws: Workspace, name: str) -> list[Question]:
+    """The questions of one split, as many as the profile says; each names that split."""
+    settings = ws.profile.benchmark
+    if settings.name == "puzzles":
+        return benchmarks.load("puzzles", name, getattr(settings.questions, name))
+    if name in benchmarks.SPLITS[settings.name]:
+        return benchmarks.load(settings.name, name, settings.per_task, settings.division)
+    found = benchmarks.load(name, "test", settings.per_task, settings.division)
+    return [replace(question, split=name) for question in found]

@@ -21,9 +21,11 @@ from editlib import (
     bases,
     batching,
     checking,
+    cores,
     grid,
     keysteps,
     objectives,
+    pipeline,
     prompts,
     puzzles,
     students,
@@ -62,8 +64,8 @@ def gold_path(ws: Workspace, split: str = "test") -> pd.DataFrame:
 
 
 def _gold_path(ws: Workspace, split: str, examined: list[tuple[str, int]], folder: Path) -> None:
-    rows = right_chains(grid.split(ws, split), bases.load_tokenizer(ws.profile.student))
-    measured = grid.run_all(partial(_foreseen, ws, rows), examined, desc="right chains")
+    rows = right_chains(pipeline.split(ws, split), bases.load_tokenizer(ws.profile.student))
+    measured = cores.run_all(partial(_foreseen, ws, rows), examined, desc="right chains")
     write_frame(folder / "gold_path.parquet", pd.concat(measured, ignore_index=True))
 
 
@@ -103,7 +105,7 @@ def parts(question: str, text: str, spans: Sequence[tuple[int, int]]) -> np.ndar
 
 
 def _foreseen(ws: Workspace, rows: list[dict], student: tuple[str, int]) -> pd.DataFrame:
-    grid._settle()
+    cores.settle()
     method, seed = student
     model = students.load_base(ws.profile.student)
     if path := _path(method):

@@ -16,7 +16,7 @@ import pandas as pd
 from scipy import stats
 from statsmodels.stats.inter_rater import cohens_kappa
 
-from editlib import answers, checking, grid, mistakes, pipeline, prompts, puzzles, statistics
+from editlib import answers, checking, exams, mistakes, pipeline, prompts, puzzles, statistics
 from editlib.checking import Check
 from editlib.completions import CompletionStore, Reply, Request
 from editlib.endpoint import EndpointTeacher
@@ -51,8 +51,8 @@ def chains(ws: Workspace) -> pd.DataFrame:
 
 
 def _chains(ws: Workspace, folder: Path) -> None:
-    asked = {q.id: q for name in grid.evaluated(ws) for q in grid.split(ws, name)}
-    told = pd.concat([taught(ws, "test"), grid.read_predictions(ws)], ignore_index=True)
+    asked = {q.id: q for name in pipeline.evaluated(ws) for q in pipeline.split(ws, name)}
+    told = pd.concat([taught(ws, "test"), exams.read_predictions(ws)], ignore_index=True)
     inspected = inspect(told, asked)
     write_frame(folder / "chains.parquet", inspected.assign(text=told["text"], read=told["read"]))
 
@@ -60,7 +60,7 @@ def _chains(ws: Workspace, folder: Path) -> None:
 def taught(ws: Workspace, split: str) -> pd.DataFrame:
     """The teacher's answers to the questions of a split, in the columns of predictions."""
     rows = []
-    asked = grid.split(ws, split)
+    asked = pipeline.split(ws, split)
     for question, told in zip(asked, pipeline.teacher_chains(ws, asked), strict=True):
         read = answers.read_for(question, told.text)
         row = {"question_id": question.id, "task": question.task, "split": question.split}

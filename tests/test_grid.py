@@ -11,8 +11,10 @@ import pytest
 from editlib import (
     bases,
     batching,
+    cores,
     dual,
     evaluation,
+    exams,
     grid,
     methods,
     mistakes,
@@ -276,8 +278,8 @@ def test_each_baseline_is_trained_and_examined(ws, method):
     assert not any("lora_B" in name and p.any() for name, p in _fresh(ws).named_parameters())
     losses = grid._history(ws, cell)["loss"].dropna()
     assert len(losses) and losses.map(math.isfinite).all()
-    predictions = read_frame(grid._examine(ws, (method, 0)) / "predictions.parquet")
-    asked_of = [q.id for name in grid.EVALUATED for q in grid.split(ws, name)]
+    predictions = read_frame(exams._examine(ws, (method, 0)) / "predictions.parquet")
+    asked_of = [q.id for name in pipeline.EVALUATED for q in pipeline.split(ws, name)]
     assert predictions["question_id"].tolist() == asked_of
     concluded = predictions["text"].str.contains("Therefore, the answer is")
     assert concluded.all() == (METHODS[method].asked in ("answer", "two steps"))
@@ -301,9 +303,9 @@ def _fresh(ws):
 def test_the_untrained_student_is_asked_by_the_prompts_of_table_1(ws, style):
     method = f"student, {style}"
     assert method in set(paper.TABLE_1["method"])
-    predictions = read_frame(grid._examine(ws, (method, 0)) / "predictions.parquet")
+    predictions = read_frame(exams._examine(ws, (method, 0)) / "predictions.parquet")
     assert set(predictions["method"]) == {method} and predictions["text"].ne("").all()
-    asked_by = grid.fitted_prompts(ws, style, grid.split(ws, "families"))
+    asked_by = exams.fitted_prompts(ws, style, pipeline.split(ws, "families"))
     assert asked_by["shown"].max() <= (3 if style.startswith("few") else 0)
     tokenizer = bases.load_tokenizer(ws.profile.student)
     room = bases.context(ws.profile.student) - ws.profile.decoding.max_new_tokens
@@ -315,9 +317,9 @@ def test_samples_of_students_are_counted(ws):
     few = ws.profile.exam.model_copy(update={"self_consistency": ["Std-CoT"], "samples": 3})
     voting = grid.Workspace(ws.name, ws.profile.model_copy(update={"exam": few}), ws.folder)
     grid.train_cell(ws, grid.Cell(phases("Std-CoT"), 0))
-    votes = read_frame(grid._sample(voting, ("Std-CoT", 0)) / "votes.parquet")
+    votes = read_frame(exams._sample(voting, ("Std-CoT", 0)) / "votes.parquet")
     assert votes["samples"].eq(3).all() and votes["agreement"].between(0, 1).all()
-    assert len(votes) == sum(len(grid.split(ws, name)) for name in grid.EVALUATED)
+    assert len(votes) == sum(len(pipeline.split(ws, name)) for name in pipeline.EVALUATED)
 
 
 def log(method, seed, lr, kept, accuracies):
@@ -386,7 +388,9 @@ def test_a_second_phase_makes_its_first_where_that_is_missing(ws, tmp_path):
 def test_another_seed_makes_another_student(ws):
     """Also where two seeds are trained side by side, from the same phase and the same rows."""
     path = phases("Std-CoT")
-    grid.run_all(grid.partial(grid.train_cell, ws), [grid.Cell(path, 0), grid.Cell(path, 1)], "two")
+    cores.run_all(
+        grid.partial(grid.train_cell, ws), [grid.Cell(path, 0), grid.Cell(path, 1)], "two"
+    )
     assert grid.adapter_fingerprint(ws, path, 0) != grid.adapter_fingerprint(ws, path, 1)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from editlib import grid, prompts, quality
+from editlib import pipeline, prompts, quality
 from editlib.completions import CompletionStore, Reply, Request
 from editlib.errors import KitError
 from editlib.puzzles import Voice, read_question, reason, sites
@@ -112,7 +112,7 @@ def test_the_trial_sees_what_was_planted_and_an_overlooked_mistake():
 def test_the_teacher_answers_the_questions_of_a_split_as_students_do(tmp_path):
     ws = open_workspace("smoke", [], tmp_path)
     told = quality.taught(ws, "test")
-    asked = grid.split(ws, "test")
+    asked = pipeline.split(ws, "test")
     assert told["question_id"].tolist() == [question.id for question in asked]
     assert (told["method"] == quality.TEACHER).all()
     assert (told["correct"] == (told["read"] == told["answer"])).all() and told["correct"].any()
