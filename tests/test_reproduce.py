@@ -256,12 +256,15 @@ def test_text_of_a_model_cannot_break_the_report(kit):
 
 def test_the_readme_table_puts_methods_down_and_splits_across():
     summary = pd.DataFrame(
-        [("test", "EDIT", 3, 0.5, 0.4, 0.6), ("longer", "EDIT", 1, 0.25, None, None)],
-        columns=["split", "method", "seeds", "accuracy", "low", "high"],
+        [("test", "EDIT", 0.5, 0.4, 0.6, 0.4, 0.6), ("longer", "EDIT", 0.25, None, None, 0.2, 0.3)],
+        columns=["split", "method", "accuracy", "low", "high", "low_questions", "high_questions"],
     )
     nothing = pd.DataFrame({"decided": []}, dtype=bool)
     block = report.results_block(summary, nothing)
-    assert block.splitlines()[2] == "| EDIT | 50.0 (40.0 to 60.0) | 25.0 |"
+    assert (
+        block.splitlines()[2]
+        == "| EDIT | 50.0 (40.0 to 60.0) | 25.0 (20.0 to 30.0, over questions) |"
+    )
 
 
 def test_the_readme_says_which_differences_are_decided():
