@@ -145,7 +145,8 @@ def side_by_side(both: pd.DataFrame, rows: list[str], columns: str | None = None
     )
     if columns is None:
         return shown[[*rows, "paper", "here"]].reset_index(drop=True)
-    heads, order = shown[columns].unique(), shown.set_index(rows).index.unique()
+    found, order = shown[columns].unique(), shown.set_index(rows).index.unique()
+    heads = [domain for domain in paper.DOMAINS if domain in found] or list(found)
     wide = shown.pivot(index=rows, columns=columns, values=["paper", "here"]).reindex(order)
     pairs = [(side, head) for head in heads for side in ("paper", "here")]
     wide = wide[pairs].set_axis([f"{head}: {side}" for side, head in pairs], axis=1)
