@@ -268,7 +268,9 @@ def accuracy_by_method(
             _interval(ax, mean, "accuracy", row, color=_colour(method), marker="|", markersize=13)
             if pd.isna(mean["low"]):
                 bar = 100 * mean[["low_questions", "high_questions"]]
-                ax.plot(bar, [row, row], color=_colour(method), linewidth=2, linestyle=":")
+                ax.plot(
+                    bar, [row, row], color=_colour(method), linewidth=2, linestyle=(0, (1, 0.7))
+                )
             seeds = 100 * _only(accuracy, own)["accuracy"]
             ax.plot(seeds, [row] * len(seeds), ".", color="black", alpha=0.6, zorder=3)
         ax.axvline(100 * guessing[split], color="black", linestyle="--", linewidth=1)
@@ -277,7 +279,7 @@ def accuracy_by_method(
     ax.set_xlim(0, None)
     legend = {
         "over seeds and questions": {"color": OTHER, "linewidth": 2},
-        "one student: over questions": {"color": OTHER, "linewidth": 2, "linestyle": ":"},
+        "one student: over questions": {"color": OTHER, "linewidth": 2, "linestyle": (0, (1, 0.7))},
         "guessing": {"color": "black", "linestyle": "--"},
     }
     _legend(figure, legend)
@@ -391,7 +393,8 @@ def power(table: pd.DataFrame, reported: Mapping[str, float]) -> Figure:
     for shade, size in zip(sns.color_palette("crest", len(sizes)), sizes, strict=True):
         for asked, line in (("new", "-"), ("same", "--")):
             part = table[(table["questions"] == size) & (table["asked"] == asked)]
-            style = {"color": shade, "linestyle": line, "label": f"{size:,} {asked} questions"}
+            colour = shade if asked == "new" else "black"  # where the two are equal, both show
+            style = {"color": colour, "linestyle": line, "label": f"{size:,} {asked} questions"}
             ax.plot(part["seeds"], 100 * part["detectable"], **style) if len(part) else None
     here = table[table["here"]]
     ax.plot(here["seeds"], 100 * here["detectable"], "o", color="black", label="this run")
@@ -407,7 +410,8 @@ def power(table: pd.DataFrame, reported: Mapping[str, float]) -> Figure:
             fontsize=7,
         )
     ax.set(xlabel="seeds", ylabel="detectable (points)", xscale="log", yscale="log")
-    ticks, points = [2, 3, 5, 10, 20, 50, 100], [0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]
+    ticks, points = [2, 3, 5, 10, 20, 50, 100], [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]
+    ax.set_ylim(points[0], points[-1])  # with two seeds nothing that exists would be found
     ax.set_xticks(ticks, map(str, ticks))
     ax.set_yticks(points, map(str, points))
     ax.minorticks_off()
