@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from editlib import options, tables
 from editlib.errors import KitError
+from editlib.methods import METHODS
 from editlib.records import atomic_write
 from editlib.workspace import KIT, RESULTS, Workspace, open_workspace
 
@@ -61,7 +62,22 @@ def results_block(summary: pd.DataFrame, comparison: pd.DataFrame) -> str:
     summary: of statistics.summarise by split and method.
     comparison: split, method, baseline, difference (0 to 1), decided.
     """
-    return f"{_accuracies(summary)}\n\n{_decided(comparison)}"
+    parts = [_accuracies(summary), _highest(summary), _decided(comparison)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _highest(summary: pd.DataFrame) -> str:
+    """A line for each split: the trained method of the highest mean, and those below the base."""
+    lines = []
+    for split, rows in summary.groupby("split", sort=False):
+        means = rows.set_index("method")["accuracy"]
+        trained = means[[name for name in means.index if name in METHODS]]
+        base = means.get("Base student", float("nan"))
+        lines.append(
+            f"- `{split}`: the highest mean of a trained method is that of {trained.idxmax()}; "
+            f"{(trained < base).sum()} of {len(trained)} lie below the base student."
+        )
+    return "\n".join(lines)
 
 
 def _decided(comparison: pd.DataFrame) -> str:

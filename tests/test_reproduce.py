@@ -267,6 +267,18 @@ def test_the_readme_table_puts_methods_down_and_splits_across():
     )
 
 
+def test_the_readme_says_who_is_highest_and_who_lies_below_the_base_student():
+    means = {"Base student": 0.6, "Std-CoT": 0.7, "EDIT": 0.5}
+    summary = pd.DataFrame(
+        [("families", name, mean, *[mean] * 4) for name, mean in means.items()],
+        columns=["split", "method", "accuracy", "low", "high", "low_questions", "high_questions"],
+    )
+    block = report.results_block(summary, pd.DataFrame({"decided": []}, dtype=bool))
+    assert (
+        "`families`: the highest mean of a trained method is that of Std-CoT; 1 of 2 lie" in block
+    )
+
+
 def test_the_readme_says_which_differences_are_decided():
     summary = pd.DataFrame(columns=["split", "method", "seeds", "accuracy", "low", "high"])
     rows = [("test", "EDIT", "Std-CoT", 0.051, True), ("longer", "EDIT", "Std-CoT", 0.01, False)]
