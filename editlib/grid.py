@@ -169,10 +169,10 @@ def _pairs(ws: Workspace, data: str, tokenizer) -> list[dict]:
 
 
 def drawn(ws: Workspace, phase: Phase) -> list[dict]:
-    """The rows of a phase's view; of pairs, those of its set, or those drawn for its kind (Table 7).
+    """The rows of a phase's view; of pairs, those of its set, or those drawn for its kind.
 
-    The kinds are those that the puzzle teacher knows. Each has equally many pairs, and equally
-    many of each task and subset.
+    The kinds (Table 7) are those that the puzzle teacher knows. Each has equally many pairs, and
+    equally many of each task and subset.
     """
     rows, _ = phase_rows(ws, phase.data)
     if phase.pairs is not None:
