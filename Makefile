@@ -47,7 +47,7 @@ search: $(BUILT) ## choose learning rates on validation questions, equally for a
 		--set "training.simpo.also_try=[1.0e-5, 3.0e-5, 3.0e-4, 1.0e-3]"
 
 studies: $(BUILT) ## vary teacher and base student, write results/studies/ (mini: 95 min on 2 cores)
-	@$(RUN) -m editlib.studies $(WHERE) $(if $(ONLY),--only $(ONLY))
+	@$(RUN) -m editlib.studies $(WHERE)
 
 lab: $(BUILT) ## open the notebooks in JupyterLab (seconds)
 	@$(RUN) -m editlib.lab $(WHERE) -- $(LAB)

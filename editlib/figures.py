@@ -297,9 +297,10 @@ def accuracy_by_setting(summary: pd.DataFrame) -> Figure:
             ax.plot(x, 100 * line["accuracy"], ".-", color=_colour(method))
             ax.vlines(x, 100 * line["low"], 100 * line["high"], color=_colour(method))
         ax.set_xticks(range(len(values)), values)
-        ax.set_ylim(0, None)
         axes[row, 0].set_ylabel(f"{domain} (%)")
         axes[0, column].set_title(study, fontsize=9)
+    for ax in axes[:, 0]:  # shared: set before all panels are drawn, it would cut the later ones
+        ax.set_ylim(0, None)
     sns.despine(figure)
     _legend(figure, {name: {"color": _colour(name)} for name in methods})
     return figure

@@ -30,6 +30,8 @@ from editlib import (
 )
 from editlib.base_student import Recipe
 from editlib.errors import KitError, unknown
+from editlib.methods import control
+from editlib.pair_sets import PAIR_SETS
 from editlib.workspace import MissingInput, Workspace, open_workspace
 
 EDIT, OTHERS = "EDIT", ("Std-CoT", "EDIT w/o KRSL continued")
@@ -220,6 +222,27 @@ def write_tables(studies: Studies, everything: Iterable[Variation]) -> None:
     contests = [(EDIT, other) for other in OTHERS]
     root.save_table(against(answered, contests, ["study", "value"]), "studies_differences")
     root.save_figure(figures.accuracy_by_setting(summary), "studies")
+
+
+def saved(ws: Workspace) -> dict[str, pd.DataFrame]:
+    """The tables of the studies that lie beside a profile's results, by name; empty: none do."""
+    folder = ws.folder.parent / "studies" / "tables"
+    return {path.stem: pd.read_csv(path, dtype={"value": str}) for path in folder.glob("*.csv")}
+
+
+def set_contests() -> list[tuple[str, str]]:
+    """What EDIT and each set of pairs is held against, for against().
+
+    Its control of equal updates, and the first of them that makes equally many: so sets of one
+    size are compared with one another, and sets of all pairs with EDIT.
+    """
+    contests, first = [], {}
+    for method in (EDIT, *(f"{EDIT}, {name}" for name in PAIR_SETS)):
+        rival = control(method)
+        contests.append((method, rival))
+        if first.setdefault(rival, method) != method:
+            contests.append((method, first[rival]))
+    return contests
 
 
 def against(

@@ -11,16 +11,17 @@ from editlib.base_student import Recipe, Stage
 from editlib.errors import KitError
 
 SMALL = Recipe(
-    vocabulary=300,
+    vocabulary=800,
     width=16,
     layers=1,
     heads=2,
     echoes=Stage(8, (), 2, context=96, batch=4, lr=1e-3),
-    stages=(Stage(16, (1,), 0, None, 4, lr=1e-3),),
+    stages=(Stage(200, (1, 2), 0, None, 20, lr=1e-3),),
 )
 FEW = (
     "training.seeds=[0]",
     "benchmark.questions={train: 3, validation: 1, test: 1, longer: 1, families: 1}",
+    "student.max_length=512",
     "decoding.max_new_tokens=4",
 )
 
@@ -76,7 +77,9 @@ def test_only_a_puzzle_teacher_can_be_varied():
 
 def test_each_variation_has_its_rows_and_those_not_run_have_none(run):
     opened, _, _, _ = run
-    table = pd.read_csv(opened.root.folder / "tables" / "studies.csv", dtype={"value": str})
+    beside = replace(opened.root, folder=opened.root.folder.parent / "smoke")
+    table = studies.saved(beside)["studies"]
+    assert studies.saved(replace(beside, folder=beside.folder / "elsewhere")) == {}
     found = set(zip(table["study"], table["value"], strict=True))
     assert found == {("teacher errors", "double"), ("student size", "16 x 1")}
     methods = {*studies.OTHERS, studies.EDIT, grid.UNTRAINED}
@@ -122,6 +125,17 @@ def test_an_unknown_study_and_a_teacher_of_text_are_one_line(tmp_path, capsys):
         capsys.readouterr().err
     )
     assert not list(tmp_path.iterdir())
+
+
+def test_sets_of_pairs_are_held_against_their_equals():
+    contests = studies.set_contests()
+    less = {name: [b for m, b in contests if m == name] for name, _ in contests}
+    assert less["EDIT"] == ["EDIT w/o KRSL continued"]
+    assert less["EDIT, answer-only pairs"] == ["EDIT w/o KRSL continued", "EDIT"]
+    assert less["EDIT, half of the pairs"] == ["EDIT w/o KRSL as long as EDIT, half of the pairs"]
+    for name in ("half D-dual", "all D-dual"):
+        assert less[f"EDIT, {name}"][1:] == ["EDIT, no D-dual"]
+    assert len(less["EDIT, no D-dual"]) == 1
 
 
 # --- differences by hand ---------------------------------------------------------------------
