@@ -22,6 +22,7 @@ from editlib import (
     evaluation,
     figures,
     grid,
+    manifest,
     options,
     pipeline,
     profiles,
@@ -32,6 +33,7 @@ from editlib.base_student import Recipe
 from editlib.errors import KitError, unknown
 from editlib.methods import control
 from editlib.pair_sets import PAIR_SETS
+from editlib.records import atomic_write
 from editlib.workspace import MissingInput, Workspace, open_workspace
 
 EDIT, OTHERS = "EDIT", ("Std-CoT", "EDIT w/o KRSL continued")
@@ -132,7 +134,7 @@ class Studies:
             folder = self.root.artifacts / _base_stage(variation.base)
             changes.append(f"student.base={json.dumps(str(folder))}")
         settings = profiles.load(self.profile, changes)
-        return Workspace(Path(self.profile).stem, settings, self.root.folder / variation.name)
+        return Workspace(self.root.name, settings, self.root.folder / variation.name)
 
     def is_done(self, variation: Variation) -> bool:
         """Whether its answers are on disk, made with the settings of now."""
@@ -148,7 +150,7 @@ def open_studies(
 ) -> Studies:
     """The studies of a profile, in the folder studies beside that of the profile."""
     ws = open_workspace(profile, overrides, results)
-    root = Workspace("studies", ws.profile, ws.folder.parent / "studies")
+    root = Workspace(ws.name, ws.profile, ws.folder.parent / "studies")
     return Studies(profile, tuple(overrides), root)
 
 
@@ -165,8 +167,17 @@ def run(studies: Studies, chosen: Sequence[Variation], everything: Sequence[Vari
         grid.train(ws)
         grid.evaluate(ws)
         write_tables(studies, everything)
+        _write_manifest(studies)
         minutes = (time.monotonic() - started) / 60
         print(f"[{number}/{len(chosen)}] {variation.study}: {variation.value}  {minutes:.1f} min")
+
+
+def _write_manifest(studies: Studies) -> None:
+    """With what versions, settings and hardware the variations were run."""
+    header = manifest.describe(studies.root, studies.overrides)
+    text = json.dumps(header, indent=1, ensure_ascii=False) + "\n"
+    path = studies.root.folder / "manifest.json"
+    atomic_write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def train_base(root: Workspace, recipe: Recipe) -> Path:

@@ -1,5 +1,6 @@
 """Studies end to end on a few questions, and the arithmetic of their tables."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -99,6 +100,8 @@ def test_a_variation_teaches_its_own_data_to_its_own_base(run):
 
 def test_what_is_done_is_said_to_be_and_not_done_again(run, capsys):
     opened, everything, chosen, said = run
+    written = json.loads((opened.root.folder / "manifest.json").read_text())
+    assert (written["profile"], written["seeds"]) == ("smoke", [0]) and written["hardware"]["cores"]
     assert said.startswith("2 of 2 variations to run, 1 base students to train first: about ")
     assert studies.cost(opened, chosen).startswith("0 of 2 variations to run: about 0 min")
     files = {
