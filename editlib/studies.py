@@ -19,7 +19,9 @@ import pandas as pd
 from editlib import (
     base_student,
     claims,
+    cores,
     evaluation,
+    exams,
     figures,
     grid,
     manifest,
@@ -158,14 +160,14 @@ def run(studies: Studies, chosen: Sequence[Variation], everything: Sequence[Vari
     """Bring the chosen variations up to date; after each, the tables of everything that is done."""
     bases = list(dict.fromkeys(each.base for each in chosen if each.base))
     if bases:
-        grid.run_all(partial(train_base, studies.root), bases, desc="base students")
+        cores.run_all(partial(train_base, studies.root), bases, desc="base students")
     for number, variation in enumerate(chosen, start=1):
         started, ws = time.monotonic(), studies.workspace(variation)
         pipeline.annotate(ws)
         pipeline.build_duals(ws)
         pipeline.locate(ws)
         grid.train(ws)
-        grid.evaluate(ws)
+        exams.evaluate(ws)
         write_tables(studies, everything)
         _write_manifest(studies)
         minutes = (time.monotonic() - started) / 60
@@ -182,7 +184,7 @@ def _write_manifest(studies: Studies) -> None:
 
 def train_base(root: Workspace, recipe: Recipe) -> Path:
     """Train a base student as `make base-student` does, of another size; returns its folder."""
-    grid._settle()
+    cores.settle()
     make = partial(base_student.train, recipe)
     code = [base_student, puzzles]
     return root.stage(_base_stage(recipe), make, code=code, params=asdict(recipe))
@@ -217,7 +219,7 @@ def write_tables(studies: Studies, everything: Iterable[Variation]) -> None:
     done = [each for each in everything if studies.is_done(each)]
     answered = pd.concat(
         [
-            grid.read_predictions(studies.workspace(each)).assign(
+            exams.read_predictions(studies.workspace(each)).assign(
                 study=each.study, value=each.value, setting=each.setting
             )
             for each in done
