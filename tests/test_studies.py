@@ -84,8 +84,8 @@ def test_each_variation_has_its_rows_and_those_not_run_have_none(run):
     found = set(zip(table["study"], table["value"], strict=True))
     assert found == {("teacher errors", "double"), ("student size", "16 x 1")}
     methods = {*studies.OTHERS, studies.EDIT, grid.UNTRAINED}
-    assert set(table["method"]) == methods and set(table["split"]) == set(grid.EVALUATED)
-    assert len(table) == 2 * len(methods) * len(grid.EVALUATED)
+    assert set(table["method"]) == methods and set(table["split"]) == set(pipeline.EVALUATED)
+    assert len(table) == 2 * len(methods) * len(pipeline.EVALUATED)
     assert (table["n"] > 0).all() and table["accuracy"].between(0, 1).all()
     assert list(table)[:6] == ["study", "value", "setting", "method", "seed", "split"]
 
