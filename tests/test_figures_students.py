@@ -44,7 +44,10 @@ def accuracies():
     means = seeds.groupby(["split", "method"], sort=False)["accuracy"].mean().reset_index()
     base = means["method"] == "Base student"
     low, high = means["accuracy"].mask(base), means["accuracy"].mask(base)
-    return seeds, means.assign(low=low - 0.1, high=high + 0.1), dict.fromkeys(SPLITS, 0.25)
+    means = means.assign(low=low - 0.1, high=high + 0.1)
+    of_questions = {"low_questions": means["accuracy"] - 0.05}
+    of_questions["high_questions"] = means["accuracy"] + 0.05
+    return seeds, means.assign(**of_questions), dict.fromkeys(SPLITS, 0.25)
 
 
 def settings():
