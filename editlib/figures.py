@@ -402,11 +402,11 @@ def power(table: pd.DataFrame, reported: Mapping[str, float]) -> Figure:
         ax.axhline(100 * value, color=MARKS["the paper"][0], linestyle=":", linewidth=1)
         ax.annotate(
             name,
-            (1, 100 * value),
-            (-2, 2),
+            (0, 100 * value),  # at the left, below all curves
+            (2, 2),
             xycoords=("axes fraction", "data"),
             textcoords="offset points",
-            ha="right",
+            ha="left",
             fontsize=7,
         )
     ax.set(xlabel="seeds", ylabel="detectable (points)", xscale="log", yscale="log")
