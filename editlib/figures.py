@@ -432,11 +432,12 @@ def power(table: pd.DataFrame, reported: Mapping[str, float]) -> Figure:
         ax.axhline(100 * value, color=MARKS["the paper"][0], linestyle=":", linewidth=1)
         ax.annotate(
             name,
-            (1, 100 * value),
-            (-2, 2),
+            (1, 100 * value),  # beside the axes, where no curve runs
+            (4, 0),
             xycoords=("axes fraction", "data"),
             textcoords="offset points",
-            ha="right",
+            ha="left",
+            va="center",
             fontsize=7,
         )
     ax.set(xlabel="seeds", ylabel="detectable (points)", xscale="log", yscale="log")
