@@ -208,6 +208,7 @@ TRAINED = [
     "EDIT, random tokens",
     "EDIT, highest loss",
     "EDIT, known mistake",
+    "EDIT, answer-only pairs",
     "DPO",
     "DPO-Positive",
     "SimPO",
