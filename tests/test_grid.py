@@ -215,6 +215,7 @@ TRAINED = [
     "EDIT, random tokens",
     "EDIT, highest loss",
     "EDIT, known mistake",
+    "EDIT, answer-only pairs",
     "DPO",
     "DPO-Positive",
     "SimPO",

@@ -87,6 +87,8 @@ def test_each_variation_has_its_rows_and_those_not_run_have_none(run):
     assert set(table["method"]) == methods and set(table["split"]) == set(pipeline.EVALUATED)
     assert len(table) == 2 * len(methods) * len(pipeline.EVALUATED)
     assert (table["n"] > 0).all() and table["accuracy"].between(0, 1).all()
+    summary = studies.saved(beside)["studies_summary"]
+    assert len(summary) == 2 * len(methods) * 2 and summary["n"].gt(0).all()
     assert list(table)[:6] == ["study", "value", "setting", "method", "seed", "split"]
 
 
