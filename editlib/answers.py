@@ -6,6 +6,7 @@ letter for letter. `lenient` also reads what a person would: "B." or the text of
 it says what strict says. Puzzles are read strictly, real benchmarks leniently.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
@@ -94,9 +95,10 @@ def misses(question: Question, read: str | None, mode: Mode | None = None) -> bo
         return False
     if (mode or mode_of(question)) == "strict":
         return True
-    if reading.kind(question) in ("text", "brackets"):  # "empty" closes no bracket
-        return not reading.mentions(read, question.answer)
-    return reading.told(question, read) is not None
+    if reading.told(question, read) is not None or re.fullmatch(r"\([A-Z]\)", read):
+        return True  # a lone letter too that is no option
+    worded = reading.kind(question) in ("text", "brackets")  # "empty" closes no bracket
+    return worded and not reading.mentions(read, question.answer)
 
 
 def differences(questions: Iterable[Question], texts: Mapping[str, str]) -> pd.DataFrame:

@@ -5,6 +5,7 @@ repeats what may pass (429, 500, a cut connection, silence, a broken reply) with
 and heeds Retry-After.
 """
 
+import asyncio
 import json
 import os
 import re
@@ -19,7 +20,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 import httpx2
 import openai
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from editlib.completions import Lost, Reply, Request
 from editlib.errors import KitError
@@ -59,9 +60,14 @@ class Choice(BaseModel):
     finish_reason: str | None = None
 
 
+def _believed(count: int | None) -> int | None:
+    """Not what would lower the bill, or fit no column of the store."""
+    return count if count is not None and 0 <= count < 2**31 else None
+
+
 class Usage(BaseModel):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: Annotated[int | None, AfterValidator(_believed)] = None
+    completion_tokens: Annotated[int | None, AfterValidator(_believed)] = None
 
 
 class Answer(BaseModel):
@@ -214,6 +220,9 @@ class _Carrier(httpx2.AsyncBaseTransport):
         broken: Callable[[dict, bytes], None],
     ) -> None:
         self._faults, self._broken = faults, broken
+        # Replies that come together go on one by one. Otherwise each next request, which aiohttp
+        # hands to a task of its own, leaves only when all those replies have been worked through.
+        self._turn = asyncio.Lock()
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=settings.concurrency, ssl=httpx2.create_ssl_context()
@@ -228,6 +237,8 @@ class _Carrier(httpx2.AsyncBaseTransport):
         """Raises what the client on top takes for a fault that may pass."""
         try:
             status, headers, content = await self._send(request)
+            async with self._turn:
+                await asyncio.sleep(0)
         except TimeoutError:
             self._faults["timeout"] += 1
             raise httpx2.ReadTimeout("no reply in time", request=request) from None

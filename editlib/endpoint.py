@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 
 import anyio
+import anyio.lowlevel
 import openai
 from anyio.from_thread import start_blocking_portal
 from tqdm import tqdm
@@ -124,6 +125,7 @@ class _Run:
             ):
                 for _ in range(workers):
                     group.start_soon(self._work, client, todo)
+                    await anyio.lowlevel.checkpoint()  # the first has asked before the last is made
 
     async def _work(self, client: openai.AsyncOpenAI, todo: Iterator[tuple[str, Request]]) -> None:
         for key, request in todo:

@@ -21,7 +21,7 @@ def completion(text, finish="stop", **message):
 
 
 class Loopback(ThreadingHTTPServer):
-    """script: (prompt, arrivals of it so far) -> the name of a way to answer, see Handler.reply."""
+    """script: (prompt, arrivals of it so far) -> a way to answer, see Handler.reply."""
 
     daemon_threads = True
     request_queue_size = 1000
@@ -99,6 +99,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send(200, completion("It is hard to say."))
         elif way == "uncounted":
             self.send(200, completion(ECHO.format(prompt)) | {"usage": None})
+        elif isinstance(way, dict):
+            self.send(200, completion(ECHO.format(prompt)) | way)
         elif isinstance(way, int):
             said = {"error": {"message": f"key {self.headers['authorization']} at fault"}}
             self.send(way, said, **({"Retry-After": "1"} if way == 429 else {}))

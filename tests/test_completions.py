@@ -116,6 +116,11 @@ def test_a_broken_store_is_named(tmp_path, content):
         CompletionStore(path)
 
 
+def test_what_no_column_holds_is_refused_in_words(store):
+    with pytest.raises(BrokenStore, match="too large"):
+        ask(Fake(), [Request("a", seed=2**70)], store, "ask")
+
+
 def test_another_kind_of_database_is_no_store(tmp_path):
     path = tmp_path / "completions.sqlite"
     with sqlite3.connect(path) as db:
@@ -206,6 +211,9 @@ def test_what_was_there_before_an_import_stays(published, tmp_path):
     [
         (lambda line: line[:40], r"run.jsonl:2: not JSON"),
         (lambda line: b"\xff\xfe".decode("latin1"), "run.jsonl:2: not JSON"),
+        (lambda line: "[" * 200_000, "run.jsonl:2: not JSON"),
+        (lambda line: line.replace('"prompt_tokens": 1', '"prompt_tokens": 1' + "0" * 30), "less"),
+        (lambda line: line.replace('"prompt_tokens": 1', '"prompt_tokens": -1'), "prompt_tokens: "),
         (lambda line: "[1]", "run.jsonl:2: a list, expected an object"),
         (lambda line: "{}", "run.jsonl:2: version None, expected 2"),
         (lambda line: line.replace('"version": 2', '"version": 1'), "version 1, expected 2"),

@@ -8,7 +8,9 @@ import time
 import traceback
 from contextlib import closing
 from dataclasses import replace
+from itertools import groupby
 
+import aiohttp
 import pytest
 
 from editlib.chat import BadEndpoint
@@ -78,6 +80,30 @@ def test_retry_after_is_heeded(store):
         started = time.monotonic()
         ask(teacher(server), requests(1), store, "CEP")
         assert time.monotonic() - started >= 1.0
+
+
+def test_a_request_does_not_wait_for_all_replies_that_came_with_the_one_before_it(
+    store, monkeypatch
+):
+    """Else a burst of replies becomes a burst of requests, and the server idles in between."""
+    events, add, send = [], store.add, aiohttp.ClientRequest.write_bytes
+
+    def kept(row):
+        if "kept" not in events:
+            time.sleep(1.0)  # in which all others of the burst come in
+        events.append("kept")
+        add(row)
+
+    def sent(self, *parts):
+        events.append("sent")
+        return send(self, *parts)
+
+    monkeypatch.setattr(store, "add", kept)
+    monkeypatch.setattr(aiohttp.ClientRequest, "write_bytes", sent)
+    with serving(lambda prompt, before: time.sleep(0.3)) as server:
+        ask(teacher(server, concurrency=20), requests(40), store, "CEP")
+    burst = events[events.index("kept") :][:30]
+    assert max(len(list(run)) for _, run in groupby(burst)) < 5
 
 
 # --- what does not
@@ -266,6 +292,16 @@ def test_a_server_that_counts_nothing_costs_by_estimate(store):
     with serving(lambda prompt, before: "uncounted") as server:
         [row] = ask(teacher(server, prices=PRICES), [Request("12345678")], store, "CEP")
     assert row.prompt_tokens is None
+    assert row.cost == pytest.approx((1000 * 2 + 2000 * len(row.text) / 4) / 1e6)
+
+
+@pytest.mark.parametrize("count", [-(10**6), 10**30])
+def test_a_count_that_cannot_be_is_not_believed(store, count):
+    """Else a server could raise the budget by counting below nothing."""
+    said = {"usage": {"prompt_tokens": count, "completion_tokens": count}}
+    with serving(lambda prompt, before: said) as server:
+        [row] = ask(teacher(server, prices=PRICES), [Request("12345678")], store, "CEP")
+    assert (row.prompt_tokens, row.completion_tokens) == (None, None)
     assert row.cost == pytest.approx((1000 * 2 + 2000 * len(row.text) / 4) / 1e6)
 
 

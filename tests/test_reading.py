@@ -224,6 +224,9 @@ def test_on_published_completions_the_modes_differ_in_one_read_and_in_no_verdict
         (FORMULA, "2", True),
         (BRACKETS, "empty", True),
         (BRACKETS, "empty, or > ]", False),
+        (BRACKETS, "> ] ]", True),  # holds the gold one, and is another all the same
+        (CHOICE, "(G)", True),  # no option at all
+        (CHOICE, "none of the above", False),
         (NUMBER, "3 million", False),
         (NUMBER, "13", True),
         (CHOICE, None, False),

@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from operator import attrgetter
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from editlib.errors import KitError
 
@@ -62,6 +62,7 @@ class Lost:
 
 
 Origin = Literal["asked", "batch", "imported"]
+Count = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,13 @@ class Completion:
     text: str
     temperature: float
     top_p: float
-    max_tokens: int
-    sample: int
-    attempt: int
+    max_tokens: Count
+    sample: Count
+    attempt: Count
     seed: int | None
     finish_reason: str
-    prompt_tokens: int | None
-    completion_tokens: int | None
+    prompt_tokens: Count | None
+    completion_tokens: Count | None
     served_model: str | None
     cost: float | None  # USD, at the prices of that day
     created: str  # UTC, ISO 8601, to the second
@@ -276,7 +277,7 @@ class CompletionStore:
     def _guarded(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OverflowError) as error:  # such as a seed that no column holds
             raise BrokenStore(
                 f"{self.path} does not work as a completion store ({error}). If no other run is "
                 "using it, move it away: what it held is then asked again"

@@ -102,7 +102,7 @@ def each(path: Path, parse: Callable[[dict, str], Row], bad: list[BadLine] | Non
 def _object(line: bytes, where: str) -> dict:
     try:
         found = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadLine(f"{where}: not JSON ({error}). Cut short? Fetch the file again") from error
     if not isinstance(found, dict):
         raise BadLine(f"{where}: a {type(found).__name__}, expected an object with a completion")
