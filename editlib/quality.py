@@ -6,6 +6,7 @@ place in the prompt is worth can be told from what an answer is worth.
 """
 
 import re
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from itertools import permutations
@@ -29,6 +30,7 @@ TEACHER = "teacher"  # as a method among those of the students
 ROLES = ("decided", "copied", "form")  # of the place where a chain first goes wrong
 SCORES = range(1, 11)
 JUDGED = 3  # answers to a prompt
+BLOCK = 400  # answers checked by one process at a time
 
 # --- step by step ----------------------------------------------------------------------------
 
@@ -53,7 +55,10 @@ def chains(ws: Workspace) -> pd.DataFrame:
 def _chains(ws: Workspace, folder: Path) -> None:
     asked = {q.id: q for name in grid.evaluated(ws) for q in grid.split(ws, name)}
     told = pd.concat([taught(ws, "test"), grid.read_predictions(ws)], ignore_index=True)
-    inspected = inspect(told, asked)
+    keys = _distinct(told)
+    blocks = [keys[start : start + BLOCK] for start in range(0, len(keys), BLOCK)]
+    known = ChainMap(*grid.run_all(partial(_known, asked), blocks, desc="chains"))
+    inspected = _inspected(told, known)
     write_frame(folder / "chains.parquet", inspected.assign(text=told["text"], read=told["read"]))
 
 
@@ -81,14 +86,28 @@ def inspect(predictions: pd.DataFrame, questions: Mapping[str, Question]) -> pd.
     solver's), position (0: start of the text, 1: end), kinds, role (of ROLES), slot; and how many
     values up to there are decisions and how many are copied: decided_seen, copied_seen.
     """
-    known: dict[tuple[str, str], dict] = {}
+    return _inspected(predictions, _known(questions, _distinct(predictions)))
+
+
+Key = tuple[str, str]  # the id of a question and an answer to it
+
+
+def _distinct(predictions: pd.DataFrame) -> list[Key]:
+    """The answers to check: many students give the same one."""
+    pairs = predictions[["question_id", "text"]].drop_duplicates()
+    return list(pairs.itertuples(index=False, name=None))
+
+
+def _known(questions: Mapping[str, Question], keys: Sequence[Key]) -> dict[Key, dict]:
+    """What can be said of each answer."""
+    return {key: _facts(checking.check(questions[key[0]].text, key[1]), key[1]) for key in keys}
+
+
+def _inspected(predictions: pd.DataFrame, known: Mapping[Key, dict]) -> pd.DataFrame:
+    names = ("question_id", "task", "split", "method", "seed", "correct")
     rows = []
     for row in predictions.to_dict("records"):
-        key = row["question_id"], row["text"]
-        if key not in known:
-            known[key] = _facts(checking.check(questions[key[0]].text, key[1]), key[1])
-        facts = known[key]
-        names = ("question_id", "task", "split", "method", "seed", "correct")
+        facts = known[row["question_id"], row["text"]]
         lucky = row["correct"] and not facts["reasoned"]
         rows.append({**{name: row[name] for name in names}, **facts, "lucky": lucky})
     return pd.DataFrame(rows)
