@@ -34,8 +34,8 @@ from editlib.mistakes.classifiers import (
 )
 from editlib.mistakes.effects import (
     compare_kinds,
-    mistakes_made,
     mixed_model,
+    reachable,
     smallest_effect,
     statement,
 )
@@ -91,10 +91,10 @@ __all__ = [
     "labels",
     "located",
     "misread",
-    "mistakes_made",
     "mixed_model",
     "noted",
     "planted",
+    "reachable",
     "read_kinds",
     "register",
     "restricted",
