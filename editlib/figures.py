@@ -599,7 +599,7 @@ def gone_wrong(table: pd.DataFrame) -> Figure:
     """
     figure, axes = _panels(_in_order(table["split"]), height=2.7)
     methods = [name for name in WRITERS if name in set(table["method"])]
-    widths = {name: 0.9 + 0.7 * (len(methods) - 1 - n) for n, name in enumerate(methods)}
+    widths = {name: 0.8 + 0.4 * (len(methods) - 1 - n) for n, name in enumerate(methods)}
     for split, ax in axes.items():
         for method in methods:
             part = _only(table, {"split": split, "method": method})
@@ -651,7 +651,7 @@ def judged(table: pd.DataFrame) -> Figure:
         style = {"color": WRITERS[method], "label": method, "fill": True, "alpha": 0.15}
         sns.kdeplot(means[method], ax=ax, warn_singular=False, linewidth=1.5, **style)
     for start, end in ((-2, 1), (10, 13)):
-        ax.axvspan(start, end, color="#f0f0f0", linewidth=0)
+        ax.axvspan(start, end, color="#f0f0f0", linewidth=0, zorder=0)
     ax.set(xlabel="score of the judge (1 to 10)", ylabel="density", xlim=(-2, 13))
     ax.set_xticks(range(1, 11))
     sns.despine(figure)
