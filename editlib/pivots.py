@@ -1,4 +1,4 @@
-"""Do students fail at key steps? Measured where the key steps are known: on puzzles.
+"""Do students fail where they decide? Measured where decisions are known: on puzzles.
 
 A value in a chain is either decided there, so that a mistake of a known kind can strike, or copied
 from the question or an earlier step; the rest of the text is wording. This is not the paper's key
