@@ -44,7 +44,7 @@ search: $(BUILT) ## choose learning rates on validation questions, equally for a
 		--set "training.methods=[EDIT w/o KRSL, DPO, DPO-Positive, SimPO]" \
 		--set "training.dpo.also_try=[1.0e-5, 3.0e-5, 3.0e-4, 1.0e-3]" \
 		--set "training.dpop.also_try=[1.0e-5, 3.0e-5, 3.0e-4, 1.0e-3]" \
-		--set "training.simpo.also_try=[1.0e-5, 3.0e-5, 3.0e-4, 1.0e-3]"
+		--set "training.simpo.lr=1.0e-4 training.simpo.also_try=[1.0e-5, 3.0e-5, 3.0e-4, 1.0e-3]"
 
 lab: $(BUILT) ## open the notebooks in JupyterLab (seconds)
 	@$(RUN) -m editlib.lab $(WHERE) -- $(LAB)

@@ -30,7 +30,7 @@ from transformers import (
 )
 
 from editlib import puzzles
-from editlib.students import BUNDLED
+from editlib.bases import BUNDLED
 
 END = "<|end|>"
 ANSWER = "\nA:\n"  # between a question and its chain

@@ -1,7 +1,8 @@
 """What the paper claims, each claim as a comparison of two methods, and what this run says to it.
 
 A verdict takes the interval over seeds and questions, and a p value corrected for all claims that
-the run could test. A difference that is not decided is not a difference of zero.
+the run could test and all other comparisons of methods that are made beside them: one family. A
+difference that is not decided is not a difference of zero.
 """
 
 from dataclasses import dataclass
@@ -11,12 +12,13 @@ import pandas as pd
 
 from editlib import paper, statistics
 from editlib.figures import DECIDED
-from editlib.methods import EDIT_DISTANCE, KEYS
+from editlib.methods import EDIT_DISTANCE, KEYS, WEIGHTS
 
 LEVEL = 0.05  # of the corrected p value below which a claim is decided
 REPRODUCED, OPPOSITE = DECIDED
 UNDECIDED, NOT_RUN = "not decided at this size", "not run in this profile"
 VERDICTS = (REPRODUCED, OPPOSITE, UNDECIDED, NOT_RUN)
+NEEDED = ("seeds_needed", "questions_needed", "seeds_same_questions")
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,9 @@ def _claims(
 
 
 BOTH = ("in domain", "out of domain")
-WEIGHTS = [pair for pair in paper.WEIGHTS if pair not in {paper.BEST, *paper.ONE_SIDE}]
+OTHER_WEIGHTS = [
+    WEIGHTS[pair] for pair in paper.WEIGHTS if pair not in (paper.BEST, *paper.ONE_SIDE)
+]
 CLAIMS: tuple[Claim, ...] = (
     *_claims("EDIT beats imitation", "EDIT", "Std-CoT", "Table 1", BOTH),
     *_claims("it is not the longer training", "EDIT", "Std-CoT continued", "implied", BOTH),
@@ -55,10 +59,7 @@ CLAIMS: tuple[Claim, ...] = (
     *_claims("both kinds of pairs help", "EDIT", "EDIT, KRSL on D-dual", "Table 2"),
     *_claims("both sides of a pair help", "EDIT", "EDIT, only correct steps", "Figure 6"),
     *_claims("both sides of a pair help", "EDIT", "EDIT, only wrong steps", "Figure 6"),
-    *(
-        Claim("its weights are the best", "EDIT", paper.weighted(*pair), "all", "Table 4")
-        for pair in WEIGHTS
-    ),
+    *(Claim("its weights are the best", "EDIT", name, "all", "Table 4") for name in OTHER_WEIGHTS),
     *_claims("it is not the data volume", "EDIT", "Std-CoT, repeat sampling", "Table 5", BOTH),
     *_claims("it is not the data volume", "EDIT", "Std-CoT, dual CoTs", "Table 5", BOTH),
     *(
@@ -96,27 +97,60 @@ def with_votes(predictions: pd.DataFrame, votes: pd.DataFrame | None) -> pd.Data
     return pd.concat([predictions, votes], ignore_index=True)[list(predictions)]
 
 
-def verdicts(predictions: pd.DataFrame) -> pd.DataFrame:
+def verdicts(predictions: pd.DataFrame, beside: pd.DataFrame | None = None) -> pd.DataFrame:
     """Every claim with the paper's difference, ours, and the verdict; one row a claim and domain.
 
-    predictions: as with_votes returns them. Columns: those of Claim, paper, those of
-    statistics.compare, verdict, and what this size can do: assumed (the paper's difference, or
-    ours where it has none), power to find it, detectable (the smallest difference found four
-    times in five), seeds_needed and questions_needed (each with the other as it is; nan where no
-    number is enough). These take the level of one test in as many as were run.
+    predictions: as with_votes returns them. beside: the other comparisons that are made of them
+    (of statistics.compare), which are of the same family. Columns: those of Claim, paper, those of
+    statistics.compare, p_holm, verdict, and what this size can do: assumed, the difference that
+    is taken for real; assumed_from ("paper", or "this run" where the paper has none); power to
+    find it; detectable, the smallest difference found four times in five; seeds_needed and
+    questions_needed (each with the other as it is, all of them new); seeds_same_questions, the
+    seeds that suffice where only these very questions count. nan: no number is enough. These take
+    the level of one test in as many as were run.
     """
     domains = dict(iter(by_domain(predictions).groupby("domain")))
     rows = pd.DataFrame([vars(claim) | _found(claim, domains) for claim in CLAIMS])
-    rows = rows.assign(p_holm=statistics.holm(rows["p"]))
-    reach = [_reach(row, domains, level(rows)) for row in rows.itertuples()]
+    tests = [rows] if beside is None else [rows, beside]
+    rows = corrected(*tests)[0]
+    alpha = level(*tests)
+    reach = [_reach(row, domains, alpha) for row in rows.itertuples()]
     rows = pd.concat([rows, pd.DataFrame(reach)], axis=1)
-    rows = rows.astype({"seeds_needed": "Int64", "questions_needed": "Int64"})
+    rows = rows.astype(dict.fromkeys(NEEDED, "Int64"))
     return rows.assign(verdict=[_verdict(row) for row in rows.itertuples()])
 
 
-def level(rows: pd.DataFrame) -> float:
-    """The level of one test when all that have a p value share LEVEL."""
-    return LEVEL / max(int(rows["p"].notna().sum()), 1)
+def decided(comparison: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFrame:
+    """Comparisons with p_holm, corrected together with the claims, and decided: below LEVEL."""
+    comparison, _ = corrected(comparison, verdicts)
+    return comparison.assign(decided=comparison["p_holm"] < LEVEL)
+
+
+def corrected(*tables: pd.DataFrame) -> list[pd.DataFrame]:
+    """Tables of tests with p_holm: Holm's correction over all tests of all tables, as one family.
+
+    A table has method, baseline, p, and domain or split; a test that stands in two of them, such
+    as one on the split in domain, counts once.
+    """
+    known = statistics.holm(_tests(*tables))
+    return [table.assign(p_holm=known.loc[_names(table)].to_numpy()) for table in tables]
+
+
+def level(*tables: pd.DataFrame) -> float:
+    """The level of one test when all of these tables that have a p value share LEVEL."""
+    return LEVEL / max(int(_tests(*tables).notna().sum()), 1)
+
+
+def _tests(*tables: pd.DataFrame) -> pd.Series:
+    """The p values of all tests, each once, by name."""
+    tests = pd.concat([table["p"].set_axis(_names(table)) for table in tables])
+    return tests[~tests.index.duplicated()]
+
+
+def _names(table: pd.DataFrame, in_domain: str = "test") -> list[str]:
+    """What each row of a table tests, in words."""
+    where = table["domain"] if "domain" in table else table["split"].replace(in_domain, BOTH[0])
+    return (table["method"] + " less " + table["baseline"] + ", " + where).tolist()
 
 
 def _found(claim: Claim, domains: dict[str, pd.DataFrame]) -> dict:
@@ -140,16 +174,22 @@ def _verdict(row) -> str:
 
 def _reach(row, domains: dict[str, pd.DataFrame], alpha: float) -> dict:
     """What a run of this size can find, and the size that would find the assumed difference."""
-    assumed = row.difference if np.isnan(row.paper) else row.paper
-    reach = dict.fromkeys(("power", "detectable", "seeds_needed", "questions_needed"), np.nan)
+    ours = np.isnan(row.paper)
+    assumed = row.difference if ours else row.paper
+    found = {"assumed": assumed, "assumed_from": "this run" if ours else "paper"}
+    reach = dict.fromkeys(("power", "detectable", *NEEDED), np.nan)
     if row.seeds > 1:
         scores = statistics.paired(domains[row.domain], row.method, row.baseline).to_numpy()
         spread = statistics.spread(scores)
         if spread.rest > 0:  # else the two never differ, and nothing is known of their spread
+            needed = (
+                statistics.seeds_needed(spread, assumed, row.n, alpha),
+                statistics.questions_needed(spread, assumed, row.seeds, alpha),
+                statistics.seeds_needed(spread, assumed, row.n, alpha, "same"),
+            )
             reach = {
                 "power": statistics.power(spread, assumed, row.seeds, row.n, alpha),
                 "detectable": statistics.detectable(spread, row.seeds, row.n, alpha),
-                "seeds_needed": statistics.seeds_needed(spread, assumed, row.n, alpha),
-                "questions_needed": statistics.questions_needed(spread, assumed, row.seeds, alpha),
+                **dict(zip(NEEDED, needed, strict=True)),
             }
-    return {"assumed": assumed, **reach}
+    return found | reach

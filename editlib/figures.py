@@ -255,24 +255,34 @@ def accuracy_by_method(
 ) -> Figure:
     """Accuracy (%) of each method and split; dots are seeds, bars 95 % intervals.
 
-    accuracy: split, method, seed, accuracy. summary: split, method, accuracy, low, high; these
-    range over seeds and questions.
+    accuracy: split, method, seed, accuracy. summary: of statistics.summarise by split and method;
+    bars range over seeds and questions, or, dotted, over questions where there is one student.
     guessing: accuracy by chance of each split, drawn as a dashed line.
     """
     methods = _students(summary)
-    figure, axes = _panels(_in_order(summary["split"]), height=0.9 + 0.33 * len(methods))
+    figure, axes = _panels(_in_order(summary["split"]), height=1.1 + 0.27 * len(methods))
     for split, ax in axes.items():
         for row, method in enumerate(methods):
             own = {"split": split, "method": method}
             mean = _only(summary, own).iloc[0]
             _interval(ax, mean, "accuracy", row, color=_colour(method), marker="|", markersize=13)
+            if pd.isna(mean["low"]):
+                bar = 100 * mean[["low_questions", "high_questions"]]
+                ax.plot(
+                    bar, [row, row], color=_colour(method), linewidth=2, linestyle=(0, (1, 0.7))
+                )
             seeds = 100 * _only(accuracy, own)["accuracy"]
             ax.plot(seeds, [row] * len(seeds), ".", color="black", alpha=0.6, zorder=3)
         ax.axvline(100 * guessing[split], color="black", linestyle="--", linewidth=1)
         _name_rows(ax, methods)
         ax.set(xlabel="accuracy (%)")
     ax.set_xlim(0, None)
-    _legend(figure, {"guessing": {"color": "black", "linestyle": "--"}})
+    legend = {
+        "over seeds and questions": {"color": OTHER, "linewidth": 2},
+        "one student: over questions": {"color": OTHER, "linewidth": 2, "linestyle": (0, (1, 0.7))},
+        "guessing": {"color": "black", "linestyle": "--"},
+    }
+    _legend(figure, legend)
     return figure
 
 
@@ -319,7 +329,8 @@ def differences(table: pd.DataFrame) -> Figure:
             _beside_paper(ax, row, baselines.index(row["baseline"]), row["decided"])
         ax.axvline(0, color="black", linewidth=1)
         _name_rows(ax, [f"less {baseline}" for baseline in baselines])
-        ax.set_xlabel("difference (points)")
+        ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        ax.set_xlabel("points")
     _legend(figure, BESIDE_PAPER)
     return figure
 
@@ -374,18 +385,21 @@ def _beside_paper(ax: Axes, row: pd.Series, y: float, decided: bool) -> None:
 def power(table: pd.DataFrame, reported: Mapping[str, float]) -> Figure:
     """Smallest difference (points) found four times in five, by the number of seeds.
 
-    table: questions (a line each, in order), seeds, detectable (0 to 1), here (the size of this
-    run). reported: differences of the paper by name, drawn as dashed lines.
+    table: of statistics.reach, a line for each number of questions, dashed where they are the same
+    in every run. reported: differences of the paper by name, drawn as horizontal lines.
     """
     figure = _blank(height=3.4)
     ax, sizes = figure.subplots(), _in_order(table["questions"])
     for shade, size in zip(sns.color_palette("crest", len(sizes)), sizes, strict=True):
-        part = table[table["questions"] == size]
-        ax.plot(part["seeds"], 100 * part["detectable"], color=shade, label=f"{size:,} questions")
+        for asked, line in (("new", "-"), ("same", "--")):
+            part = table[(table["questions"] == size) & (table["asked"] == asked)]
+            colour = shade if asked == "new" else "black"  # where the two are equal, both show
+            style = {"color": colour, "linestyle": line, "label": f"{size:,} {asked} questions"}
+            ax.plot(part["seeds"], 100 * part["detectable"], **style) if len(part) else None
     here = table[table["here"]]
     ax.plot(here["seeds"], 100 * here["detectable"], "o", color="black", label="this run")
     for name, value in reported.items():
-        ax.axhline(100 * value, color=MARKS["the paper"][0], linestyle="--", linewidth=1)
+        ax.axhline(100 * value, color=MARKS["the paper"][0], linestyle=":", linewidth=1)
         ax.annotate(
             name,
             (1, 100 * value),
@@ -395,8 +409,9 @@ def power(table: pd.DataFrame, reported: Mapping[str, float]) -> Figure:
             ha="right",
             fontsize=7,
         )
-    ax.set(xlabel="seeds", ylabel="difference (points)", xscale="log", yscale="log")
-    ticks, points = [2, 3, 5, 10, 20, 50, 100], [0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]
+    ax.set(xlabel="seeds", ylabel="detectable (points)", xscale="log", yscale="log")
+    ticks, points = [2, 3, 5, 10, 20, 50, 100], [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]
+    ax.set_ylim(points[0], points[-1])  # with two seeds nothing that exists would be found
     ax.set_xticks(ticks, map(str, ticks))
     ax.set_yticks(points, map(str, points))
     ax.minorticks_off()

@@ -5,23 +5,19 @@ cell is a stage of its own, so a killed run loses at most the cells in flight.
 """
 
 import json
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
-import torch
-import transformers
-from accelerate.utils import send_to_device
-from joblib import Parallel, cpu_count, delayed, parallel_config
-from tqdm.auto import tqdm
 
 from editlib import (
     answers,
+    bases,
     batching,
-    benchmarks,
+    cores,
     decoding,
     evaluation,
     keysteps,
@@ -37,13 +33,11 @@ from editlib import (
     training,
     views,
 )
-from editlib.decoding import Sampling
 from editlib.errors import KitError
 from editlib.methods import (
     EDIT_DISTANCE,
     HIGHEST_LOSS,
     KNOWN,
-    METHODS,
     MISTAKES,
     Asked,
     Phase,
@@ -51,15 +45,14 @@ from editlib.methods import (
     phases,
 )
 from editlib.profiles import DPO, Optimization
-from editlib.records import Prediction, Question, Vote, read_frame, write_frame, write_table
+from editlib.records import write_frame
 from editlib.workspace import MissingInput, Workspace, digest
 
 UNTRAINED = "Base student"
-STUDENT = "student, "  # the rows of Table 1 that are asked by its prompts begin so
-EVALUATED = ("test", "longer", "families")  # of puzzles
 PROBE = 128  # pairs whose key and routine tokens are followed through training
 PROBED_AT_ONCE = 8  # pairs: the logits of 128 would not fit a processor's cache
 TRAINING = (
+    bases,
     batching,
     keysteps,
     locators,
@@ -91,8 +84,8 @@ class Cell:
         return f"students/{' then '.join(map(str, self.path))}/seed {self.seed}"
 
 
-def cells(seeds: Mapping[str, Iterable[int]]) -> list[list[Cell]]:
-    """All cells, those of first phases, then of second ones and so on; none twice.
+def cells(seeds: Mapping[str, Iterable[int]]) -> list[Cell]:
+    """All cells, those of first phases before those of second ones and so on; none twice.
 
     seeds: of each method.
     """
@@ -102,11 +95,7 @@ def cells(seeds: Mapping[str, Iterable[int]]) -> list[list[Cell]]:
         for n in range(1, len(phases(method)) + 1)
         for seed in seeds[method]
     ]
-    depth = max(len(cell.path) for cell in found)
-    return [
-        list(dict.fromkeys(cell for cell in found if len(cell.path) == n))
-        for n in range(1, depth + 1)
-    ]
+    return sorted(dict.fromkeys(found), key=lambda cell: len(cell.path))
 
 
 # --- what a phase learns from ----------------------------------------------------------------
@@ -114,7 +103,7 @@ def cells(seeds: Mapping[str, Iterable[int]]) -> list[list[Cell]]:
 
 def phase_rows(ws: Workspace, data: str) -> tuple[list[dict], int]:
     """Rows of a view of the data as ids, and how many were too long for the student."""
-    tokenizer = students.load_tokenizer(ws.profile.student)
+    tokenizer = bases.load_tokenizer(ws.profile.student)
     if data in views.VIEWS:
         return _responses(ws, data, tokenizer)
     rows = _pairs(ws, data, tokenizer)
@@ -269,15 +258,13 @@ def train(ws: Workspace) -> Path:
         "training",
         partial(_train, ws),
         inputs=inputs,
-        code=(*TRAINING, *students.base_files(ws.profile.student)),
+        code=(*TRAINING, *bases.base_files(ws.profile.student)),
     )
 
 
 def _train(ws: Workspace, folder: Path) -> None:
-    levels = cells(ws.profile.training.students)
-    for depth, level in enumerate(levels, start=1):
-        run_all(partial(train_cell, ws), level, desc=f"training, phase {depth} of {len(levels)}")
-    trained = [cell for level in levels for cell in level]
+    trained = cells(ws.profile.training.students)
+    cores.run_all(partial(train_cell, ws), trained, desc="training phases")
     history = pd.concat(_history(ws, c) for c in trained)
     write_frame(folder / "history.parquet", history)
     write_frame(folder / "choices.parquet", choices(history, list(ws.profile.training.students)))
@@ -288,8 +275,13 @@ def _train(ws: Workspace, folder: Path) -> None:
 
 
 def train_cell(ws: Workspace, cell: Cell) -> Path:
-    """Train one cell, from the adapter of the cell before it; returns the folder of its stage."""
-    _settle()
+    """Train one cell, from the adapter of the cell before it; returns the folder of its stage.
+
+    Where that one is not there yet it is made first or, while another process makes it, waited for.
+    """
+    cores.settle()
+    if len(cell.path) > 1:
+        train_cell(ws, replace(cell, path=cell.path[:-1]))
     settings, limit = schedule(ws, cell.path)
     rows = rows_of(ws, cell.path[-1])
     params = {
@@ -301,7 +293,7 @@ def train_cell(ws: Workspace, cell: Cell) -> Path:
         "follow_test": ws.profile.training.follow_test,
         "asked": asked(cell.path),
         "student": ws.profile.student.model_dump(mode="json"),
-        "base": digest(*students.base_files(ws.profile.student)),
+        "base": digest(*bases.base_files(ws.profile.student)),
         "rows": digest([_plain(part) for part in batching.parts(rows)]),
         "before": adapter_fingerprint(ws, cell.path[:-1], cell.seed),
         "validation": ws.profile.benchmark.model_dump(mode="json"),
@@ -345,7 +337,7 @@ def validation_accuracy(ws: Workspace, how: Asked, model) -> float:
 
 def accuracy(ws: Workspace, name: str, how: Asked, model) -> float:
     """Share of a split's questions that a student answers right, asked as its method asks."""
-    tokenizer, questions = students.load_tokenizer(ws.profile.student), split(ws, name)
+    tokenizer, questions = bases.load_tokenizer(ws.profile.student), pipeline.split(ws, name)
     with students.merged(model):
         answered = evaluation.answer(
             model, tokenizer, questions, ws.profile.decoding, name, 0, asked=how
@@ -358,24 +350,18 @@ def _plain(row: dict) -> dict:
     return {k: v if isinstance(v, float | str) else list(map(int, v)) for k, v in row.items()}
 
 
-@torch.inference_mode()
 def probe(ws: Workspace, model) -> dict[str, float]:
     """Mean NLL (nats) of key and routine tokens of both sides, over a fixed sample of pairs."""
-    model.eval()
     rows, _ = phase_rows(ws, "Ddual")
     sample = rows[:: max(1, len(rows) // PROBE)][:PROBE]
-    sample.sort(key=lambda row: len(row["prompt"]) + len(row["correct"]))  # little is padded
-    found: dict[str, list[torch.Tensor]] = {}
-    for start in range(0, len(sample), PROBED_AT_ONCE):
-        batch = send_to_device(
-            batching.collate_duals(sample[start : start + PROBED_AT_ONCE]), model.device
-        )
-        nll = -training.log_probabilities(model, batch, "response")
-        for name, where in {"key": batch["key"], "routine": ~batch["key"]}.items():
-            sides = zip(nll.chunk(2), (where & batch["response"]).chunk(2), strict=True)
-            for side, (values, mask) in zip(("correct", "wrong"), sides, strict=True):
-                found.setdefault(f"{side}_{name}", []).append(values[mask])
-    return {name: torch.cat(values).mean().item() for name, values in found.items()}
+    read = training.pair_logp(model, sample, PROBED_AT_ONCE)
+    found = {}
+    for side in ("correct", "wrong"):
+        nll = -np.concatenate([logp[side] for logp in read])
+        key = np.concatenate([row[f"{side}_key"] for row in sample]).astype(bool)
+        found |= {f"{side}_key": float(nll[key].mean())}
+        found |= {f"{side}_routine": float(nll[~key].mean())}
+    return found
 
 
 def adapter(ws: Workspace, path: Sequence[Phase], seed: int) -> Path:
@@ -496,179 +482,3 @@ def _best(log: pd.DataFrame) -> pd.Series:
     """The entry of the epoch that validates best, the first of equals; unscored, the last one."""
     scored = log["eval_accuracy"].dropna()
     return log.loc[scored.idxmax()] if len(scored) else log.iloc[-1]
-
-
-# --- 05: evaluation --------------------------------------------------------------------------
-
-
-def evaluate(ws: Workspace) -> Path:
-    """Let every student, and the untrained base, answer the evaluation splits.
-
-    Makes predictions.parquet (Prediction). Its methods are those of the profile, the base student
-    asked as students are, and "student, few-shot" and the like: the base student asked by the
-    prompts of Table 1 that exam.untrained lists.
-    """
-    return ws.stage("evaluation", partial(_evaluate, ws), inputs=["training"], code=TRAINING)
-
-
-def _evaluate(ws: Workspace, folder: Path) -> None:
-    untrained = [UNTRAINED, *(f"{STUDENT}{style}" for style in ws.profile.exam.untrained)]
-    examined = [(name, 0) for name in untrained]
-    trained = ws.profile.training.students
-    examined += [(method, seed) for method, seeds in trained.items() for seed in seeds]
-    folders = run_all(partial(_examine, ws), examined, desc="evaluation")
-    frames = [read_frame(f / "predictions.parquet") for f in folders]
-    write_frame(folder / "predictions.parquet", pd.concat(frames, ignore_index=True))
-
-
-def _examine(ws: Workspace, student: tuple[str, int]) -> Path:
-    _settle()
-    method, seed = student
-    make = partial(_answers, ws, method, seed)
-    params = _examined(ws, method, seed)
-    if method.startswith(STUDENT):
-        params["annotation"] = ws.outputs("annotation")  # its exemplars, for real benchmarks
-    return ws.stage(_stage("predictions", *student), make, code=TRAINING, params=params)
-
-
-def _stage(kind: str, method: str, seed: int) -> str:
-    return f"{kind}/{method.replace('/', '')}/seed {seed}"
-
-
-def _examined(ws: Workspace, method: str, seed: int) -> dict:
-    """What an exam depends on."""
-    trained = METHODS.get(method)
-    return {
-        "adapter": adapter_fingerprint(ws, trained.phases if trained else (), seed),
-        "asked": trained.asked if trained else method,
-        "base": digest(*students.base_files(ws.profile.student)),
-        "questions": ws.profile.benchmark.model_dump(mode="json"),
-        "decoding": ws.profile.decoding.model_dump(mode="json"),
-    }
-
-
-def _answers(ws: Workspace, method: str, seed: int, folder: Path) -> None:
-    model, tokenizer, questions = _seated(ws, method, seed)
-    answer = partial(evaluation.answer, model, tokenizer, questions, ws.profile.decoding, method)
-    if method.startswith(STUDENT):
-        shown = fitted_prompts(ws, method.removeprefix(STUDENT), questions)
-        texts = {row["question"]: row["prompt"] for row in shown.to_dict("records")}
-        direct = not method.endswith("CoT")
-        answered = answer(seed, prompt=lambda q: texts[q.id], direct=direct)
-    else:
-        answered = answer(seed, asked=METHODS[method].asked if method in METHODS else "CoT")
-    write_table(folder / "predictions.parquet", answered, Prediction)
-
-
-def _seated(ws: Workspace, method: str, seed: int):
-    """A student, its tokenizer and the questions of every split it is examined on."""
-    model = students.load_base(ws.profile.student)
-    if method in METHODS:
-        path = phases(method)
-        model = students.load_adapter(model, adapter(ws, path, seed)).merge_and_unload()
-    questions = [question for name in evaluated(ws) for question in split(ws, name)]
-    return model, students.load_tokenizer(ws.profile.student), questions
-
-
-def fitted_prompts(ws: Workspace, style: str, questions: Sequence[Question]) -> pd.DataFrame:
-    """How the untrained student is asked, and how many exemplars each prompt has room for.
-
-    A prompt and max_new_tokens have to fit into the context of the student (its config's
-    max_position_embeddings); exemplars that do not fit are left out, the last first. Tasks of real
-    benchmarks that are not trained on have none. Returns question, split, task, shown, prompt.
-    """
-    tokenizer = students.load_tokenizer(ws.profile.student)
-    room = students.context(ws.profile.student) - ws.profile.decoding.max_new_tokens
-    puzzle = ws.profile.benchmark.name == "puzzles"
-    known = pipeline.shots(ws, questions if puzzle else pipeline.training_questions(ws))
-    known |= prompts.bbh_shots({q.task: () for q in questions if q.task not in known})
-    rows = []
-    for q in questions:
-        begin = replace(
-            known[q.task], exemplars=tuple(prompts.drawn_for(q.text, known[q.task].exemplars))
-        )
-        prompt, shown = prompts.fitted(
-            style, begin, q.text, lambda text: len(batching.prompt_ids(tokenizer, text)) <= room
-        )
-        rows.append((q.id, q.split, q.task, shown, prompt))
-    return pd.DataFrame(rows, columns=["question", "split", "task", "shown", "prompt"])
-
-
-def agree(ws: Workspace) -> Path:
-    """Self-consistency (Table 8) of the methods that exam.self_consistency lists, every seed.
-
-    Makes votes.parquet (Vote).
-    """
-    return ws.stage("self-consistency", partial(_agree, ws), inputs=["training"], code=TRAINING)
-
-
-def _agree(ws: Workspace, folder: Path) -> None:
-    seeds, methods = ws.profile.training.seeds, ws.profile.exam.self_consistency
-    voters = [(method, seed) for method in methods for seed in seeds]
-    folders = run_all(partial(_sample, ws), voters, desc="self-consistency") if voters else []
-    frames = [read_frame(f / "votes.parquet") for f in folders]
-    columns = [field.name for field in fields(Vote)]
-    votes = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
-    write_frame(folder / "votes.parquet", votes)
-
-
-def _sample(ws: Workspace, student: tuple[str, int]) -> Path:
-    _settle()
-    settings = ws.profile.exam.model_dump(include={"samples", "temperature", "top_p"})
-    params = {**_examined(ws, *student), **settings}
-    make = partial(_votes, ws, *student, Sampling(**settings, seed=student[1]))
-    return ws.stage(_stage("samples", *student), make, code=TRAINING, params=params)
-
-
-def _votes(ws: Workspace, method: str, seed: int, how: Sampling, folder: Path) -> None:
-    model, tokenizer, questions = _seated(ws, method, seed)
-    cast = partial(evaluation.vote, model, tokenizer, questions, ws.profile.decoding, how)
-    write_table(folder / "votes.parquet", cast(method, seed, METHODS[method].asked), Vote)
-
-
-def evaluated(ws: Workspace) -> tuple[str, ...]:
-    """The splits that students are examined on; for BBH the others are benchmarks by name."""
-    settings = ws.profile.benchmark
-    return EVALUATED if settings.name == "puzzles" else ("test", *settings.out_of_domain)
-
-
-def split(ws: Workspace, name: str) -> list[Question]:
-    """The questions of one split, as many as the profile says; each names that split."""
-    settings = ws.profile.benchmark
-    if settings.name == "puzzles":
-        return benchmarks.load("puzzles", name, getattr(settings.questions, name))
-    if name in benchmarks.SPLITS[settings.name]:
-        return benchmarks.load(settings.name, name, settings.per_task, settings.division)
-    found = benchmarks.load(name, "test", settings.per_task, settings.division)
-    return [replace(question, split=name) for question in found]
-
-
-def read_predictions(ws: Workspace) -> pd.DataFrame:
-    """One row an answer, as notebook 05 left them."""
-    return read_frame(ws.need("evaluation") / "predictions.parquet")
-
-
-def read_votes(ws: Workspace) -> pd.DataFrame:
-    """One row a (method, seed, question), as notebook 05 left them."""
-    return read_frame(ws.need("self-consistency") / "votes.parquet")
-
-
-# --- side by side ----------------------------------------------------------------------------
-
-
-def _settle() -> None:
-    """One thread a cell: cells run side by side, and sums do not depend on the machine."""
-    torch.set_num_threads(1)
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
-
-
-def run_all(function: Callable, items: Sequence, desc: str) -> list:
-    """function of every item, in order, one process a core (one in all where there is a GPU)."""
-    workers = 1 if torch.cuda.is_available() else min(cpu_count(), len(items))
-    with parallel_config(backend="loky", inner_max_num_threads=1):
-        results = Parallel(n_jobs=workers, return_as="generator")(
-            delayed(function)(i) for i in items
-        )
-    return list(tqdm(results, total=len(items), desc=desc))

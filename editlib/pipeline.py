@@ -16,6 +16,7 @@ from datasets import Dataset
 
 from editlib import (
     answers,
+    bases,
     benchmarks,
     completions,
     dual,
@@ -24,14 +25,10 @@ from editlib import (
     published,
     puzzles,
     reading,
-    students,
     teacher,
 )
-from editlib.batch_files import BatchWriter
 from editlib.completions import Completion, CompletionStore, Lost, Request, exchange
-from editlib.endpoint import EndpointTeacher
 from editlib.errors import KitError, unknown
-from editlib.local_teacher import LocalTeacher
 from editlib.mistakes import Chain, Verdict, by_judge
 from editlib.profiles import SampledTeacherSettings
 from editlib.published import PublishedPrompts
@@ -49,6 +46,7 @@ from editlib.records import (
 from editlib.teacher import ManyTeacher, PuzzleSettings, Teacher
 from editlib.workspace import Workspace
 
+EVALUATED = ("test", "longer", "families")  # of puzzles
 ASKING = (
     answers,
     reading,
@@ -283,8 +281,14 @@ def _teacher(ws: Workspace) -> Teacher | ManyTeacher:
 
 
 def _model(settings: SampledTeacherSettings) -> Teacher | ManyTeacher:
+    # imported where they are wanted: their libraries take seconds, in every notebook
     if settings.kind == "local":
+        from editlib.local_teacher import LocalTeacher
+
         return LocalTeacher(settings)
+    from editlib.batch_files import BatchWriter
+    from editlib.endpoint import EndpointTeacher
+
     return BatchWriter(settings) if settings.batch_file else EndpointTeacher(settings)
 
 
@@ -491,7 +495,7 @@ def locate(ws: Workspace) -> Path:
     """
     code = [keysteps, Path(__file__)]
     if ws.profile.keysteps.unit == "tokens":
-        code += students.base_files(ws.profile.student)
+        code += bases.base_files(ws.profile.student)
     return ws.stage("keysteps", partial(_locate, ws), inputs=["duals"], code=code)
 
 
@@ -506,7 +510,7 @@ def segmenter(ws: Workspace) -> keysteps.Segmenter:
     """How this run cuts responses into units: the student's tokens, or words."""
     if ws.profile.keysteps.unit == "words":
         return keysteps.WordSegmenter()
-    return keysteps.TokenSegmenter(students.load_tokenizer(ws.profile.student))
+    return keysteps.TokenSegmenter(bases.load_tokenizer(ws.profile.student))
 
 
 def read_keysteps(ws: Workspace) -> pd.DataFrame:
@@ -534,3 +538,23 @@ def judge_mistakes(ws: Workspace, chains: Sequence[Chain]) -> list[Verdict] | No
     sampling = settings.model_dump(include={"temperature", "top_p", "max_tokens", "seed"})
     with completion_store(ws) as store:
         return by_judge(_model(settings), store, **sampling)(chains)
+
+
+# --- questions for students ------------------------------------------------------------------
+
+
+def evaluated(ws: Workspace) -> tuple[str, ...]:
+    """The splits that students are examined on; for BBH the others are benchmarks by name."""
+    settings = ws.profile.benchmark
+    return EVALUATED if settings.name == "puzzles" else ("test", *settings.out_of_domain)
+
+
+def split(ws: Workspace, name: str) -> list[Question]:
+    """The questions of one split, as many as the profile says; each names that split."""
+    settings = ws.profile.benchmark
+    if settings.name == "puzzles":
+        return benchmarks.load("puzzles", name, getattr(settings.questions, name))
+    if name in benchmarks.SPLITS[settings.name]:
+        return benchmarks.load(settings.name, name, settings.per_task, settings.division)
+    found = benchmarks.load(name, "test", settings.per_task, settings.division)
+    return [replace(question, split=name) for question in found]

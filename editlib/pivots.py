@@ -19,11 +19,14 @@ import torch
 from scipy import stats
 
 from editlib import (
+    bases,
     batching,
     checking,
+    cores,
     grid,
     keysteps,
     objectives,
+    pipeline,
     prompts,
     puzzles,
     statistics,
@@ -37,7 +40,7 @@ PARTS = ("decided", "copied", "wording")  # of a right chain; each token is of o
 BATCH = 32
 EXPRESSIONS = ("boolean_expressions", "multistep_arithmetic")  # each step copies what is left
 PLACES = 41  # of a text, from its start to its end
-CODE = (batching, checking, keysteps, objectives, prompts, puzzles, students, Path(__file__))
+CODE = (bases, batching, checking, keysteps, objectives, prompts, puzzles, students, Path(__file__))
 
 # --- along the right chain -------------------------------------------------------------------
 
@@ -57,7 +60,7 @@ def gold_path(ws: Workspace, split: str = "test") -> pd.DataFrame:
         "student": ws.profile.student.model_dump(mode="json"),
         "adapters": [grid.adapter_fingerprint(ws, _path(m), s) for m, s in examined],
     }
-    code = (*CODE, *students.base_files(ws.profile.student))
+    code = (*CODE, *bases.base_files(ws.profile.student))
     make = partial(_gold_path, ws, split, examined)
     folder = ws.stage(f"gold path/{split}", make, code=code, params=params)
     gold = read_frame(folder / "gold_path.parquet")
@@ -65,8 +68,8 @@ def gold_path(ws: Workspace, split: str = "test") -> pd.DataFrame:
 
 
 def _gold_path(ws: Workspace, split: str, examined: list[tuple[str, int]], folder: Path) -> None:
-    rows = right_chains(grid.split(ws, split), students.load_tokenizer(ws.profile.student))
-    measured = grid.run_all(partial(_foreseen, ws, rows), examined, desc="right chains")
+    rows = right_chains(pipeline.split(ws, split), bases.load_tokenizer(ws.profile.student))
+    measured = cores.run_all(partial(_foreseen, ws, rows), examined, desc="right chains")
     write_frame(folder / "gold_path.parquet", pd.concat(measured, ignore_index=True))
 
 
@@ -107,7 +110,7 @@ def parts(question: str, text: str, spans: Sequence[tuple[int, int]]) -> np.ndar
 
 
 def _foreseen(ws: Workspace, rows: list[dict], student: tuple[str, int]) -> pd.DataFrame:
-    grid._settle()
+    cores.settle()
     method, seed = student
     model = students.load_base(ws.profile.student)
     if path := _path(method):

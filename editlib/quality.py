@@ -18,7 +18,17 @@ import pandas as pd
 from scipy import stats
 from statsmodels.stats.inter_rater import cohens_kappa
 
-from editlib import answers, checking, grid, mistakes, pipeline, prompts, puzzles, statistics
+from editlib import (
+    answers,
+    checking,
+    cores,
+    exams,
+    mistakes,
+    pipeline,
+    prompts,
+    puzzles,
+    statistics,
+)
 from editlib.checking import Check
 from editlib.completions import CompletionStore, Reply, Request
 from editlib.endpoint import EndpointTeacher
@@ -55,11 +65,11 @@ def chains(ws: Workspace) -> pd.DataFrame:
 
 
 def _chains(ws: Workspace, folder: Path) -> None:
-    asked = {q.id: q for name in grid.evaluated(ws) for q in grid.split(ws, name)}
-    told = pd.concat([taught(ws, "test"), grid.read_predictions(ws)], ignore_index=True)
+    asked = {q.id: q for name in pipeline.evaluated(ws) for q in pipeline.split(ws, name)}
+    told = pd.concat([taught(ws, "test"), exams.read_predictions(ws)], ignore_index=True)
     keys = _distinct(told)
     blocks = [keys[start : start + BLOCK] for start in range(0, len(keys), BLOCK)]
-    known = ChainMap(*grid.run_all(partial(_known, asked), blocks, desc="chains"))
+    known = ChainMap(*cores.run_all(partial(_known, asked), blocks, desc="chains"))
     inspected = _inspected(told, known)
     write_frame(folder / "chains.parquet", inspected.assign(text=told["text"], read=told["read"]))
 
@@ -67,7 +77,7 @@ def _chains(ws: Workspace, folder: Path) -> None:
 def taught(ws: Workspace, split: str) -> pd.DataFrame:
     """The teacher's answers to the questions of a split, in the columns of predictions."""
     rows = []
-    asked = grid.split(ws, split)
+    asked = pipeline.split(ws, split)
     for question, told in zip(asked, pipeline.teacher_chains(ws, asked), strict=True):
         read = answers.read_for(question, told.text)
         row = {"question_id": question.id, "task": question.task, "split": question.split}

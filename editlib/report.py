@@ -12,8 +12,9 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from editlib import options
+from editlib import options, tables
 from editlib.errors import KitError
+from editlib.methods import METHODS
 from editlib.records import atomic_write
 from editlib.workspace import KIT, RESULTS, Workspace, open_workspace
 
@@ -58,10 +59,25 @@ def _head(ws: Workspace, path: str) -> dict:
 def results_block(summary: pd.DataFrame, comparison: pd.DataFrame) -> str:
     """Accuracy in percent as a table in Markdown, and which differences are decided.
 
-    summary: split, method, seeds, accuracy, low, high (0 to 1); low and high may be missing.
+    summary: of statistics.summarise by split and method.
     comparison: split, method, baseline, difference (0 to 1), decided.
     """
-    return f"{_accuracies(summary)}\n\n{_decided(comparison)}"
+    parts = [_accuracies(summary), _highest(summary), _decided(comparison)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _highest(summary: pd.DataFrame) -> str:
+    """A line for each split: the trained method of the highest mean, and those below the base."""
+    lines = []
+    for split, rows in summary.groupby("split", sort=False):
+        means = rows.set_index("method")["accuracy"]
+        trained = means[[name for name in means.index if name in METHODS]]
+        base = means.get("Base student", float("nan"))
+        lines.append(
+            f"- `{split}`: the highest mean of a trained method is that of {trained.idxmax()}; "
+            f"{(trained < base).sum()} of {len(trained)} lie below the base student."
+        )
+    return "\n".join(lines)
 
 
 def _decided(comparison: pd.DataFrame) -> str:
@@ -69,7 +85,7 @@ def _decided(comparison: pd.DataFrame) -> str:
     real = comparison[comparison["decided"]]
     text = (
         f"Of {len(comparison)} comparisons of EDIT with another method (same questions, corrected "
-        f"for their number) {len(real) or 'none'} "
+        f"together with all claims of the paper that were tested) {len(real) or 'none'} "
         f"{'are' if len(real) > 1 else 'is'} decided{':' if len(real) else '.'}"
     )
     lines = [
@@ -81,17 +97,11 @@ def _decided(comparison: pd.DataFrame) -> str:
 
 def _accuracies(summary: pd.DataFrame) -> str:
     splits = list(dict.fromkeys(summary["split"]))
-    cells = {(row.method, row.split): _percent(row) for row in summary.itertuples()}
+    cells = {(row["method"], row["split"]): tables.cell(row) for _, row in summary.iterrows()}
     rows = [["method", *splits], ["---", *["---:"] * len(splits)]]
     for method in dict.fromkeys(summary["method"]):
         rows.append([method, *(cells.get((method, split), "") for split in splits)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def _percent(row) -> str:
-    if pd.isna(row.low):
-        return f"{100 * row.accuracy:.1f}"
-    return f"{100 * row.accuracy:.1f} ({100 * row.low:.1f} to {100 * row.high:.1f})"
 
 
 def split_readme(text: str) -> tuple[str, str, str]:

@@ -270,11 +270,27 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="editlib.reproduce", description="Run the notebooks.")
     options.add(parser)
     parser.add_argument(
-        "-p", action="append", default=[], metavar="NAME=VALUE", help="change notebook parameters"
+        "-p",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change a parameter of the notebooks that have it (see their first code cell)",
     )
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--only", nargs="+", default=[], metavar="NOTEBOOK")
-    which.add_argument("--from", dest="start", metavar="NOTEBOOK")
+    which.add_argument(
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="NOTEBOOK",
+        help="run these notebooks of the profile alone, each by its number (05) or full name "
+        "(05_evaluation)",
+    )
+    which.add_argument(
+        "--from",
+        dest="start",
+        metavar="NOTEBOOK",
+        help="run this notebook of the profile, named alike, and those after it",
+    )
     parser.add_argument("--force", action="store_true", help="run unchanged notebooks too")
     return parser
 

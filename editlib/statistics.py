@@ -8,6 +8,7 @@ over both, which alone speaks of the method and alone decides.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ RESAMPLES = 2_000
 CONFIDENCE = 0.95
 POWER = 0.8  # how often a real difference should be found
 MOST = {"seeds": 1_000, "questions": 1_000_000}  # more than anyone will run
+Questions = Literal["new", "same"]  # another run draws others like them, or asks these again
 
 
 # --- intervals --------------------------------------------------------------------------------
@@ -49,12 +51,16 @@ class Spread:
     questions: float
     rest: float
 
-    def error(self, seeds, questions):
+    def error(self, seeds, questions, asked: Questions = "new"):
         """Standard error of the mean of so many seeds and questions, and its degrees of freedom.
 
         The squares of a two-way layout, each score the sum of a seed's part, a question's part and
-        a rest; the degrees of freedom are Satterthwaite's. Takes numbers or arrays.
+        a rest; the degrees of freedom are Satterthwaite's. Where the same questions are asked
+        again, their part is no error: what is left is that of a t test over seeds. It then tells
+        of these questions alone. Takes numbers or arrays.
         """
+        if asked == "same":
+            return np.sqrt((self.seeds + self.rest / questions) / seeds), seeds - 1
         of_seeds = questions * self.seeds + self.rest  # expected mean squares
         of_questions = seeds * self.questions + self.rest
         total = of_seeds + of_questions - self.rest
@@ -159,7 +165,9 @@ def summarise(predictions: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
         table = group.assign(correct=group["correct"] * 1.0)
         table = table.pivot(index="question_id", columns="seed", values="correct").dropna()
         rows.append(dict(zip(by, key, strict=True)) | asdict(estimate(table.to_numpy())))
-    table = pd.DataFrame(rows).drop(columns="p").rename(columns={"mean": "accuracy"})
+    columns = [*by, *Estimate.__dataclass_fields__]  # all of them, also of no predictions
+    table = pd.DataFrame(rows, columns=columns).drop(columns="p")
+    table = table.rename(columns={"mean": "accuracy"})
     bounds = [name for name in table if name.startswith(("low", "high"))]
     return table.assign(**table[bounds].clip(0, 1))
 
@@ -168,8 +176,8 @@ def compare(predictions: pd.DataFrame, method: str, baselines: Sequence[str]) ->
     """Paired comparison of a method with each baseline on the same questions, split by split.
 
     predictions: one row a (method, seed, question) with correct. Returns split, method, baseline,
-    then those of Estimate, the mean named difference (method less baseline, -1 to 1), Cohen's h,
-    and p_holm: p corrected over all rows (Holm). Baselines without predictions are left out.
+    then those of Estimate, the mean named difference (method less baseline, -1 to 1), and Cohen's
+    h. p is not corrected. Baselines without predictions are left out.
     """
     rows = [
         {"split": split} | contrast(part, method, baseline)
@@ -178,12 +186,11 @@ def compare(predictions: pd.DataFrame, method: str, baselines: Sequence[str]) ->
         if baseline in part["method"].unique()
     ]
     names = ["split", "method", "baseline", *Estimate.__dataclass_fields__, "h"]
-    table = pd.DataFrame(rows, columns=[{"mean": "difference"}.get(name, name) for name in names])
-    return table.assign(p_holm=holm(table["p"]))
+    return pd.DataFrame(rows, columns=[{"mean": "difference"}.get(name, name) for name in names])
 
 
 def contrast(predictions: pd.DataFrame, method: str, baseline: str) -> dict:
-    """A row of compare, without split and p_holm."""
+    """A row of compare, without split."""
     found = asdict(estimate(paired(predictions, method, baseline).to_numpy()))
     values = {"difference" if name == "mean" else name: value for name, value in found.items()}
     means = predictions.groupby("method")["correct"].mean()
@@ -201,44 +208,60 @@ def holm(p: pd.Series) -> pd.Series:
 # --- power ------------------------------------------------------------------------------------
 
 
-def power(variances: Spread, difference: float, seeds, questions, alpha: float = 0.05):
+def power(
+    variances: Spread,
+    difference: float,
+    seeds,
+    questions,
+    alpha: float = 0.05,
+    asked: Questions = "new",
+):
     """How often so many seeds and questions would find a difference (0 to 1), by a t test."""
-    error, freedom = variances.error(seeds, questions)
+    error, freedom = variances.error(seeds, questions, asked)
     return ttest_power(abs(difference) / error, nobs=1, alpha=alpha, df=freedom)
 
 
-def detectable(variances: Spread, seeds, questions, alpha: float = 0.05):
+def detectable(variances: Spread, seeds, questions, alpha: float = 0.05, asked: Questions = "new"):
     """The smallest difference that so many seeds and questions find four times in five.
 
     (t(1 - alpha/2) + t(0.8)) standard errors.
     """
-    error, freedom = variances.error(seeds, questions)
+    error, freedom = variances.error(seeds, questions, asked)
     return error * (stats.t.isf(alpha / 2, freedom) + stats.t.ppf(POWER, freedom))
 
 
 def reach(variances: Spread, seeds: int, questions: int, alpha: float = 0.05) -> pd.DataFrame:
-    """What larger runs can find: questions, seeds, detectable, and here, true for this size.
+    """What larger runs can find: questions, asked, seeds, detectable, here (true for this size).
 
-    Seeds from 2 to 100; as many questions as now, ten and a hundred times as many.
+    Seeds from 2 to 100; as many questions as now, ten and a hundred times as many, all of them new
+    ones, then as many as now that are the same again.
     """
     counts = np.unique([seeds, *np.geomspace(2, 100, 60).astype(int)])
-    sizes = [
+    sizes = [*((factor * questions, "new") for factor in (1, 10, 100)), (questions, "same")]
+    rows = [
         {
             "questions": size,
+            "asked": asked,
             "seeds": counts,
-            "detectable": detectable(variances, counts, size, alpha),
+            "detectable": detectable(variances, counts, size, alpha, asked),
         }
-        for size in (questions, 10 * questions, 100 * questions)
+        for size, asked in sizes
     ]
-    table = pd.concat(map(pd.DataFrame, sizes), ignore_index=True)
+    table = pd.concat(map(pd.DataFrame, rows), ignore_index=True)
     here = (table["seeds"] == seeds) & (table["questions"] == questions)
-    return table.assign(here=here)
+    return table.assign(here=here & (table["asked"] == "new"))
 
 
-def seeds_needed(variances: Spread, difference: float, questions: int, alpha: float = 0.05):
+def seeds_needed(
+    variances: Spread,
+    difference: float,
+    questions: int,
+    alpha: float = 0.05,
+    asked: Questions = "new",
+):
     """Seeds that find a difference four times in five on so many questions; nan: no number does."""
     seeds = np.arange(2, MOST["seeds"] + 1)
-    return _first(seeds, power(variances, difference, seeds, questions, alpha))
+    return _first(seeds, power(variances, difference, seeds, questions, alpha, asked))
 
 
 def questions_needed(variances: Spread, difference: float, seeds: int, alpha: float = 0.05):

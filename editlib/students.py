@@ -8,61 +8,36 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
-    AutoTokenizer,
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedModel,
-    PreTrainedTokenizerBase,
 )
 
+from editlib import bases
 from editlib.errors import KitError
 from editlib.profiles import Student
-
-BUNDLED = Path(__file__).parent / "base_student"
-TINY_CONTEXT = 512  # tokens
 
 
 class NoStudent(KitError):
     """A student model cannot be loaded."""
 
 
-def load_tokenizer(student: Student) -> PreTrainedTokenizerBase:
-    """The tokenizer of a student's base model, with a padding token."""
-    source = BUNDLED if student.base in ("bundled", "tiny") else student.base
-    tokenizer = AutoTokenizer.from_pretrained(source)
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
-
-
 def load_base(student: Student) -> PreTrainedModel:
     """The base model, for evaluation: bundled, tiny (random weights), or any of transformers."""
     if student.base == "tiny":
-        return _tiny(len(load_tokenizer(student)))
-    source = BUNDLED if student.base == "bundled" else student.base
+        return _tiny(len(bases.load_tokenizer(student)))
     try:
-        return AutoModelForCausalLM.from_pretrained(source, dtype=_dtype()).to(_device()).eval()
+        return (
+            AutoModelForCausalLM.from_pretrained(bases.source(student), dtype=_dtype())
+            .to(_device())
+            .eval()
+        )
     except OSError as error:
         raise NoStudent(
             f"student.base={student.base!r} is neither bundled, tiny, a folder with a model, nor a "
             f"model id that can be downloaded from here: {error}"
         ) from error
-
-
-def base_files(student: Student) -> tuple[Path, ...]:
-    """The folder of the base model, where it is one on this machine: what a stage depends on."""
-    folder = BUNDLED if student.base in ("bundled", "tiny") else Path(student.base)
-    return (folder,) if folder.is_dir() else ()
-
-
-def context(student: Student) -> int:
-    """How many tokens the base model can see at once, as its config says."""
-    if student.base == "tiny":
-        return TINY_CONTEXT
-    source = BUNDLED if student.base == "bundled" else student.base
-    return AutoConfig.from_pretrained(source).get_text_config().max_position_embeddings
 
 
 def fresh_adapter(model: PreTrainedModel, student: Student, seed: int) -> PeftModel:
@@ -113,7 +88,7 @@ def _tiny(vocabulary: int) -> PreTrainedModel:
         intermediate_size=64,
         num_hidden_layers=1,
         num_attention_heads=2,
-        max_position_embeddings=TINY_CONTEXT,
+        max_position_embeddings=bases.TINY_CONTEXT,
         tie_word_embeddings=True,
     )
     return LlamaForCausalLM(config).eval()

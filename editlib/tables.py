@@ -3,11 +3,11 @@
 A row that the paper has and the run lacks says "not run"; one that the paper lacks, "only here".
 """
 
-import re
-
 import pandas as pd
 
 from editlib import claims, paper, statistics
+from editlib.methods import WEIGHTS
+from editlib.profiles import Profile
 from editlib.records import atomic_write
 from editlib.workspace import Workspace
 
@@ -15,11 +15,11 @@ RUN, NOT_RUN, ONLY_HERE = "run", "not run", "only here"
 BY_METHOD = {  # tables of methods by domain: title, methods in the paper's order
     "Table 1": ("Main results", list(dict.fromkeys(paper.TABLE_1["method"]))),
     "Table 2": ("What KRSL learns from", list(dict.fromkeys(paper.TABLE_2["method"]))),
+    "Figure 6": ("One side of the key steps", [*map(WEIGHTS.get, paper.ONE_SIDE), "EDIT"]),
     "Table 5": ("Equal volume of data", list(dict.fromkeys(paper.TABLE_5["method"]))),
     "Table 8": ("Answers by vote", list(paper.TABLE_8["method"].map(paper.voted))),
     "Table 9": ("DPO in place of KRSL", list(dict.fromkeys(paper.TABLE_9["method"]))),
 }
-GRID = re.compile(r"EDIT, alpha ([\d.e-]+), beta ([\d.e-]+)")
 
 
 # --- beside the paper -------------------------------------------------------------------------
@@ -31,9 +31,10 @@ def levels(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_method(ours: pd.DataFrame) -> pd.DataFrame:
-    """Tables 1, 2, 5, 8 and 9: table, method, domain, paper, the columns of levels, status.
+    """Tables 1, 2, 5, 8, 9 and Figure 6, a row a number.
 
-    ours: as levels returns it. A number that the paper does not print and the run lacks has no row.
+    ours: as levels returns it. Returns table, method, domain, paper, the columns of levels, status.
+    A number that the paper does not print and the run lacks has no row.
     """
     theirs = pd.DataFrame(
         [
@@ -72,23 +73,13 @@ def by_task(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_weights(ours: pd.DataFrame) -> pd.DataFrame:
-    """Table 4, weights of key tokens: alpha, beta, paper, the columns of levels, status."""
-    mine = ours[ours["domain"] == "all"]
-    weights = mine["method"].map(_weights)
-    mine = mine[weights.notna()]
-    mine = mine.assign(
-        alpha=[pair[0] for pair in weights.dropna()], beta=[pair[1] for pair in weights.dropna()]
-    )
+    """Table 4, weights of key tokens: alpha, beta, method, paper, the columns of levels, status."""
+    grid = pd.DataFrame([(*pair, name) for pair, name in WEIGHTS.items()])
+    grid = grid.set_axis(["alpha", "beta", "method"], axis=1).astype({"alpha": float})
     theirs = paper.TABLE_4.rename(columns={"accuracy": "paper"}).astype(float)
-    return _with_status(theirs.merge(mine, on=["alpha", "beta"], how="outer"))
-
-
-def _weights(method: str) -> tuple[float, float] | None:
-    """The weights of key tokens that a method's name says."""
-    named = {"EDIT": paper.BEST} | {name: pair for pair, name in paper.ONE_SIDE.items()}
-    if found := GRID.fullmatch(method):
-        return float(found[1]), float(found[2])
-    return named.get(method)
+    both = grid.merge(theirs, on=["alpha", "beta"], how="left")
+    both = _with_status(both.merge(ours[ours["domain"] == "all"], on="method", how="left"))
+    return both.dropna(subset=["paper", "accuracy"], how="all").reset_index(drop=True)
 
 
 def _with_status(both: pd.DataFrame) -> pd.DataFrame:
@@ -97,18 +88,50 @@ def _with_status(both: pd.DataFrame) -> pd.DataFrame:
     return both.assign(seeds=both["seeds"].fillna(0).astype(int), status=status)
 
 
+def offered(profile: Profile) -> set[str]:
+    """The methods that a run of a profile, its settings unchanged, has answers of."""
+    untrained = {f"student, {style}" for style in profile.exam.untrained}
+    return {
+        *profile.training.students,
+        *map(paper.voted, profile.exam.self_consistency),
+        *untrained,
+    }
+
+
+def left_out(both: pd.DataFrame, more: Profile, name: str) -> str:
+    """A line on the methods of a table that this run has no number of, and who has them.
+
+    both: method, status. more: a profile, by its name, that may train what this run did not.
+    """
+    run = set(both.loc[both["status"] != NOT_RUN, "method"])
+    missing = [method for method in dict.fromkeys(both["method"]) if method not in run]
+    there = [method for method in missing if method in offered(more)]
+    nowhere = [method for method in missing if method not in there]
+    lines = []
+    if there:
+        lines.append(
+            f"Not run in this profile: {'; '.join(there)}. Run `make reproduce PROFILE={name}`."
+        )
+    if nowhere:
+        lines.append(f"In no profile of the kit: {'; '.join(nowhere)}.")
+    return " ".join(lines) or "Every method of this table was run."
+
+
 # --- to be read -------------------------------------------------------------------------------
 
 
 def cell(row: pd.Series, of: str = "accuracy") -> str:
-    """A share with its interval in percent, as text; without one where it is nan."""
+    """A share with its interval in percent, as text.
+
+    One student, such as an untrained one, has its interval over questions, and the text says so.
+    """
     if pd.isna(row[of]):
         return NOT_RUN
     sign = "+" if of == "difference" else ""
-    value = f"{100 * row[of]:{sign}.1f}"
-    if pd.isna(row["low"]):
-        return value
-    return f"{value} ({100 * row['low']:{sign}.1f} to {100 * row['high']:{sign}.1f})"
+    value, low, high, over = f"{100 * row[of]:{sign}.1f}", row["low"], row["high"], ""
+    if pd.isna(low):
+        low, high, over = row["low_questions"], row["high_questions"], ", over questions"
+    return f"{value} ({100 * low:{sign}.1f} to {100 * high:{sign}.1f}{over})"
 
 
 def side_by_side(both: pd.DataFrame, rows: list[str], columns: str | None = None) -> pd.DataFrame:
@@ -122,7 +145,8 @@ def side_by_side(both: pd.DataFrame, rows: list[str], columns: str | None = None
     )
     if columns is None:
         return shown[[*rows, "paper", "here"]].reset_index(drop=True)
-    heads, order = shown[columns].unique(), shown.set_index(rows).index.unique()
+    found, order = shown[columns].unique(), shown.set_index(rows).index.unique()
+    heads = [domain for domain in paper.DOMAINS if domain in found] or list(found)
     wide = shown.pivot(index=rows, columns=columns, values=["paper", "here"]).reindex(order)
     pairs = [(side, head) for head in heads for side in ("paper", "here")]
     wide = wide[pairs].set_axis([f"{head}: {side}" for side, head in pairs], axis=1)

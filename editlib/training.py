@@ -15,7 +15,7 @@ from accelerate.utils import send_to_device
 from datasets import Dataset
 from peft import PeftModel
 from torch.optim.lr_scheduler import LambdaLR
-from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
 
 from editlib import batching, objectives, ragged
 from editlib.profiles import DPO, KRSL, Optimization, SimPO
@@ -78,13 +78,16 @@ def log_probabilities(model: torch.nn.Module, batch: dict, mask: str) -> torch.T
 
 
 @torch.no_grad()
-def pair_logp(model: PeftModel, rows: Sequence[dict], size: int) -> list[dict[str, np.ndarray]]:
+def pair_logp(
+    model: PreTrainedModel | PeftModel, rows: Sequence[dict], size: int
+) -> list[dict[str, np.ndarray]]:
     """Log-probability (nats) of every response token of both sides of each pair, as it stands.
 
     rows: as batching.collate_duals takes them; size: pairs of one forward pass. Returns one dict
     a row: correct (T,) and wrong (U,). Without dropout; the model is left in evaluation mode.
     """
-    goes_ragged = ragged.install(model.get_base_model())
+    bare = model.get_base_model() if isinstance(model, PeftModel) else model
+    goes_ragged = ragged.install(bare)
     model.eval()
     read = []
     for start in range(0, len(rows), size):

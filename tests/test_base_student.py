@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 
 from editlib import base_student, puzzles
 from editlib.base_student import Recipe, Stage
-from editlib.students import BUNDLED
+from editlib.bases import BUNDLED
 
 
 @pytest.fixture(scope="module")

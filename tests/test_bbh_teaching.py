@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from editlib import benchmarks, dual, grid, pipeline, profiles
+from editlib import benchmarks, dual, pipeline, profiles
 from editlib.errors import KitError
 from editlib.profiles import Exemplars, Profile, SampledTeacherSettings
 from editlib.published import BLOCKS
@@ -168,8 +168,8 @@ def test_who_has_the_same_division_has_the_same_questions(mirror, monkeypatch):
     second = pipeline.division(other)
     assert second["split"].value_counts().to_dict() == {"train": 48, "test": 16, "validation": 16}
     assert not first[first["split"] == "test"].equals(second[second["split"] == "test"])
-    assert {q.split for q in grid.split(other, "validation")} == {"validation"}
-    assert len(grid.split(other, "validation")) == 16
+    assert {q.split for q in pipeline.split(other, "validation")} == {"validation"}
+    assert len(pipeline.split(other, "validation")) == 16
 
 
 def test_published_files_lead_through_annotation_to_pairs(mirror, monkeypatch):
@@ -217,15 +217,15 @@ def test_a_missing_prompt_file_stops_before_anything_is_asked(mirror, monkeypatc
 
 def test_students_are_examined_on_bbh_test_and_on_each_benchmark_named(mirror, monkeypatch):
     ws, _ = taught(mirror, monkeypatch, Exemplars(), out_of_domain=["agieval"])
-    assert grid.evaluated(ws) == ("test", "agieval")
+    assert pipeline.evaluated(ws) == ("test", "agieval")
     monkeypatch.setitem(benchmarks.TASKS, "agieval", ("sat-math",))
     row = {"passage": None, "question": "1?", "options": ["(A)1", "(B)2"], "label": "A"}
     path = mirror / "data" / "agieval" / "sat-math.jsonl"
     path.write_text(json.dumps(row) + "\n")
-    [question] = grid.split(ws, "agieval")
+    [question] = pipeline.split(ws, "agieval")
     assert (question.split, question.benchmark, question.answer) == ("agieval", "agieval", "(A)")
-    assert {question.split for question in grid.split(ws, "test")} == {"test"}
-    sides = [{q.text for q in grid.split(ws, name)} for name in ("test", "validation")]
+    assert {question.split for question in pipeline.split(ws, "test")} == {"test"}
+    sides = [{q.text for q in pipeline.split(ws, name)} for name in ("test", "validation")]
     trained = {question.text for question in pipeline.training_questions(ws)}
     assert (
         sides[0] and sides[1] and not (sides[0] & sides[1]) and not trained & (sides[0] | sides[1])
@@ -233,7 +233,7 @@ def test_students_are_examined_on_bbh_test_and_on_each_benchmark_named(mirror, m
 
 
 def test_puzzles_keep_their_splits(tmp_path):
-    assert grid.evaluated(open_workspace("smoke", [], tmp_path)) == grid.EVALUATED
+    assert pipeline.evaluated(open_workspace("smoke", [], tmp_path)) == pipeline.EVALUATED
 
 
 @pytest.mark.parametrize(

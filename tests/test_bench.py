@@ -69,7 +69,7 @@ def test_every_way_of_a_step_has_the_same_loss(rows):
 
 
 def test_trl_sees_the_ids_of_the_krsl_step(rows, tmp_path):
-    trainer = steps.dpo_trainer(steps.student(), rows, str(tmp_path))
+    trainer = steps.dpo_trainer(steps.student(), rows, len(rows), str(tmp_path))
     (batch,) = list(trainer.get_train_dataloader())
     seen = [
         row[mask.bool()].tolist()

@@ -8,6 +8,7 @@ from editlib import benchmarks, prompts
 from editlib.answers import MARKER, read_answer
 from editlib.benchmarks.names import AGIEVAL, BBH, SIZES
 from editlib.errors import KitError, unknown
+from editlib.methods import METHODS
 from editlib.reading import options
 
 needs_data = pytest.mark.skipif(
@@ -66,6 +67,14 @@ def test_puzzles_need_a_number():
 def test_an_unknown_name_lists_the_valid_ones_nearest_first(name, split, nearest):
     with pytest.raises(KitError, match=nearest):
         benchmarks.load(name, split, 1)
+
+
+def test_an_unknown_method_is_answered_with_the_nearest_and_where_all_stand():
+    said = unknown("method", "EDlT", METHODS)
+    assert said.startswith("unknown method 'EDlT'; valid, nearest first: EDIT; ")
+    shown = said.partition("first: ")[2].partition(" (and ")[0].split("; ")
+    assert len(shown) < 10 and set(shown) <= set(METHODS) and said.count("\n") == 0
+    assert f"{len(METHODS) - len(shown)} more, see METHODS in editlib/methods.py" in said
 
 
 def test_unknown_lists_every_valid_name_and_bears_none():

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from editlib import claims, paper
+from editlib import claims, paper, statistics
+from editlib.methods import METHODS
 
 
 def predictions(accuracy, n=150, seeds=6):
@@ -32,6 +33,7 @@ def test_a_difference_as_claimed_is_reproduced():
     row = verdict({"EDIT": 0.7, "Std-CoT": 0.4})
     assert row["verdict"] == claims.REPRODUCED and row["low"] > 0.2
     assert row["paper"] == pytest.approx(0.067)
+    assert (row["assumed"], row["assumed_from"]) == (row["paper"], "paper")
 
 
 def test_a_difference_the_other_way_is_opposite():
@@ -58,7 +60,7 @@ def test_a_claim_about_a_method_that_is_missing_is_not_run():
 def test_a_claim_that_the_paper_implies_is_tested_without_its_number():
     row = verdict({"EDIT": 0.4, "Std-CoT continued": 0.7}, baseline="Std-CoT continued")
     assert row["verdict"] == claims.OPPOSITE and pd.isna(row["paper"])
-    assert row["assumed"] == row["difference"]
+    assert (row["assumed"], row["assumed_from"]) == (row["difference"], "this run")
 
 
 def test_more_claims_make_each_harder_to_decide():
@@ -68,6 +70,29 @@ def test_more_claims_make_each_harder_to_decide():
     assert claims.level(found[1]) < claims.level(found[0])
     assert found[1].loc[0, "p"] == found[0].loc[0, "p"]
     assert found[1].loc[0, "p_holm"] > found[0].loc[0, "p_holm"]
+
+
+def test_claims_and_the_comparisons_beside_them_are_one_family():
+    frame = predictions({"EDIT": 0.56, "Std-CoT": 0.5, "another": 0.5})
+    beside = statistics.compare(frame, "EDIT", ["Std-CoT", "another"])  # two splits each
+    alone, both = claims.verdicts(frame), claims.verdicts(frame, beside)
+    tested = alone["p"].notna().sum()
+    assert claims.level(both, beside) == pytest.approx(0.05 / (tested + 3))  # one is a claim too
+    assert both.loc[0, "p_holm"] >= alone.loc[0, "p_holm"]
+    found = claims.decided(beside, both).set_index(["split", "baseline"])
+    assert (
+        found.loc[("test", "Std-CoT"), "p_holm"] == both.loc[0, "p_holm"]
+    )  # one test, one verdict
+    expected = statistics.holm(pd.concat([beside["p"], both["p"].iloc[1:]], ignore_index=True))
+    assert found["p_holm"].tolist() == pytest.approx(expected.iloc[: len(beside)].tolist())
+    assert (found["decided"] == (found["p_holm"] < claims.LEVEL)).all()
+
+
+def test_every_method_that_a_claim_names_can_be_trained_or_is_known_to_be_absent():
+    votes = {paper.voted(name) for name in METHODS}
+    named = {name for claim in claims.CLAIMS for name in (claim.method, claim.baseline)}
+    assert named - votes - set(METHODS) == set(paper.ABSENT)
+    assert not set(paper.ABSENT) & set(METHODS)
 
 
 def test_every_claim_that_the_paper_puts_in_numbers_goes_its_way():

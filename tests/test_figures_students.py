@@ -67,7 +67,7 @@ def verdicts():
 
 def reach():
     table = numbers(rows(questions=[10, 100], seeds=[2, 3, 4]), "detectable")
-    return table.assign(here=[False, True, *[False] * 4])
+    return table.assign(asked="new", here=[False, True, *[False] * 4])
 
 
 def kinds():

@@ -2,14 +2,19 @@
 
 import math
 import os
+import shutil
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
 from editlib import (
+    bases,
     batching,
+    cores,
     dual,
     evaluation,
+    exams,
     grid,
     methods,
     mistakes,
@@ -52,14 +57,16 @@ def ws(tmp_path_factory):
 
 def test_methods_that_begin_alike_share_their_first_cell():
     named = ["Std-CoT", "Std-CoT continued", "EDIT w/o KRSL", "EDIT w/o RWC", "EDIT"]
-    first, second = grid.cells(dict.fromkeys(named, (0, 1)))
+    found = grid.cells(dict.fromkeys(named, (0, 1)))
+    first, second = found[:4], found[4:]
     assert [str(cell.path[0]) for cell in first] == ["SFT on D+"] * 2 + ["SFT on D+merge"] * 2
     assert len(second) == 6
-    assert len({cell.name for cell in first + second}) == 10
+    assert len({cell.name for cell in found}) == 10
 
 
 def test_ablations_have_seeds_of_their_own():
-    first, second = grid.cells({"Std-CoT": [0, 1, 2], "EDIT": [0, 1, 2], "EDIT, words": [0]})
+    found = grid.cells({"Std-CoT": [0, 1, 2], "EDIT": [0, 1, 2], "EDIT, words": [0]})
+    first, second = found[:6], found[6:]
     assert [cell.seed for cell in first] == [0, 1, 2] * 2
     assert [(str(cell.path[-1]), cell.seed) for cell in second][-2:] == [
         ("KRSL on Ddual", 2),
@@ -204,10 +211,10 @@ TRAINED = [
 
 def test_one_student_of_each_kind_is_trained_and_its_log_kept(ws):
     """Each differs from the student that it starts from, and from all others."""
-    first, second = grid.cells(dict.fromkeys(TRAINED, (0,)))
-    for cell in (*first, *second):
+    first, *second = grid.cells(dict.fromkeys(TRAINED, (0,)))
+    for cell in (first, *second):
         grid.train_cell(ws, cell)
-    weights = [grid.adapter_fingerprint(ws, cell.path, 0) for cell in (*first, *second)]
+    weights = [grid.adapter_fingerprint(ws, cell.path, 0) for cell in (first, *second)]
     assert len(set(weights)) == len(weights) == 1 + len(TRAINED)
     for method, cell in zip(TRAINED, second, strict=True):
         assert cell.path == phases(method)
@@ -271,8 +278,8 @@ def test_each_baseline_is_trained_and_examined(ws, method):
     assert not any("lora_B" in name and p.any() for name, p in _fresh(ws).named_parameters())
     losses = grid._history(ws, cell)["loss"].dropna()
     assert len(losses) and losses.map(math.isfinite).all()
-    predictions = read_frame(grid._examine(ws, (method, 0)) / "predictions.parquet")
-    asked_of = [q.id for name in grid.EVALUATED for q in grid.split(ws, name)]
+    predictions = read_frame(exams._examine(ws, (method, 0)) / "predictions.parquet")
+    asked_of = [q.id for name in pipeline.EVALUATED for q in pipeline.split(ws, name)]
     assert predictions["question_id"].tolist() == asked_of
     concluded = predictions["text"].str.contains("Therefore, the answer is")
     assert concluded.all() == (METHODS[method].asked in ("answer", "two steps"))
@@ -296,12 +303,12 @@ def _fresh(ws):
 def test_the_untrained_student_is_asked_by_the_prompts_of_table_1(ws, style):
     method = f"student, {style}"
     assert method in set(paper.TABLE_1["method"])
-    predictions = read_frame(grid._examine(ws, (method, 0)) / "predictions.parquet")
+    predictions = read_frame(exams._examine(ws, (method, 0)) / "predictions.parquet")
     assert set(predictions["method"]) == {method} and predictions["text"].ne("").all()
-    asked_by = grid.fitted_prompts(ws, style, grid.split(ws, "families"))
+    asked_by = exams.fitted_prompts(ws, style, pipeline.split(ws, "families"))
     assert asked_by["shown"].max() <= (3 if style.startswith("few") else 0)
-    tokenizer = students.load_tokenizer(ws.profile.student)
-    room = students.context(ws.profile.student) - ws.profile.decoding.max_new_tokens
+    tokenizer = bases.load_tokenizer(ws.profile.student)
+    room = bases.context(ws.profile.student) - ws.profile.decoding.max_new_tokens
     lengths = asked_by["prompt"].map(lambda text: len(batching.prompt_ids(tokenizer, text)))
     assert (lengths <= room).all()
 
@@ -310,9 +317,9 @@ def test_samples_of_students_are_counted(ws):
     few = ws.profile.exam.model_copy(update={"self_consistency": ["Std-CoT"], "samples": 3})
     voting = grid.Workspace(ws.name, ws.profile.model_copy(update={"exam": few}), ws.folder)
     grid.train_cell(ws, grid.Cell(phases("Std-CoT"), 0))
-    votes = read_frame(grid._sample(voting, ("Std-CoT", 0)) / "votes.parquet")
+    votes = read_frame(exams._sample(voting, ("Std-CoT", 0)) / "votes.parquet")
     assert votes["samples"].eq(3).all() and votes["agreement"].between(0, 1).all()
-    assert len(votes) == sum(len(grid.split(ws, name)) for name in grid.EVALUATED)
+    assert len(votes) == sum(len(pipeline.split(ws, name)) for name in pipeline.EVALUATED)
 
 
 def log(method, seed, lr, kept, accuracies):
@@ -369,10 +376,21 @@ def test_recorded_completions_give_pairs_and_key_words(tmp_path):
     assert frame["correct_key"].map(any).all()
 
 
+def test_a_second_phase_makes_its_first_where_that_is_missing(ws, tmp_path):
+    alone = replace(ws, folder=tmp_path / "smoke")
+    shutil.copytree(ws.artifacts, alone.artifacts, ignore=shutil.ignore_patterns("students"))
+    path = phases("EDIT")
+    grid.train_cell(alone, grid.Cell(path, 5))
+    made = [grid.adapter_fingerprint(alone, path[:n], 5) for n in (1, 2)]
+    assert None not in made and made[0] != made[1]
+
+
 def test_another_seed_makes_another_student(ws):
     """Also where two seeds are trained side by side, from the same phase and the same rows."""
     path = phases("Std-CoT")
-    grid.run_all(grid.partial(grid.train_cell, ws), [grid.Cell(path, 0), grid.Cell(path, 1)], "two")
+    cores.run_all(
+        grid.partial(grid.train_cell, ws), [grid.Cell(path, 0), grid.Cell(path, 1)], "two"
+    )
     assert grid.adapter_fingerprint(ws, path, 0) != grid.adapter_fingerprint(ws, path, 1)
 
 

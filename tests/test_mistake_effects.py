@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from editlib import figures, mistakes
 from editlib.errors import KitError
@@ -40,16 +39,6 @@ def test_without_an_effect_nothing_is_claimed():
     found = mistakes.compare_kinds(table(0.0))
     assert (found["p_holm"] > 0.05).all() and (found["low"] < 0).all() and (found["high"] > 0).all()
     assert "undecided" in mistakes.statement(found.iloc[0])
-
-
-def test_the_smallest_effect_is_the_one_that_is_found_four_times_in_five():
-    rng = np.random.default_rng(1)
-    effect = mistakes.smallest_effect(spread=1.0, seeds=10)
-    draws = rng.normal(effect, 1.0, (4_000, 10))
-    assert (stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05).mean() == pytest.approx(
-        0.8, abs=0.02
-    )
-    assert mistakes.smallest_effect(1.0, 30) < effect < mistakes.smallest_effect(1.0, 10, 3)
 
 
 def test_the_mixed_model_agrees_with_the_paired_comparison():

@@ -6,7 +6,7 @@ from math import isnan
 import pytest
 
 from editlib import paper, profiles, puzzles
-from editlib.methods import METHODS
+from editlib.methods import METHODS, WEIGHTS
 
 HALF_A_DIGIT = 0.0005 + 1e-9  # percentages are printed to one digit
 
@@ -42,9 +42,10 @@ def test_a_method_has_one_number_in_all_tables():
 
 
 def test_weights_name_a_method():
-    assert paper.weighted(1.0, 0.025) == "EDIT"
-    assert paper.weighted(1.0, 0.0) == "EDIT, only correct steps"
-    assert paper.weighted(0.5, 0.1) == "EDIT, alpha 0.5, beta 0.1"
+    assert {paper.BEST, *paper.ONE_SIDE} <= set(paper.WEIGHTS) <= set(WEIGHTS)
+    assert [WEIGHTS[pair] for pair in (paper.BEST, (0, 0))] == ["EDIT", "EDIT w/o KRSL"]
+    row = paper.TABLE_4.query("alpha == 0 and beta == 0")["accuracy"].item()
+    assert row == pytest.approx(paper.level("EDIT w/o KRSL", (paper.AVERAGE,)), abs=HALF_A_DIGIT)
 
 
 def test_subtasks_are_compared_with_families_that_exist():
@@ -59,10 +60,12 @@ def test_kinds_of_mistakes_add_up_to_the_pairs():
 
 
 def test_methods_of_the_kit_are_found_in_the_paper_by_name():
-    table = set(paper.TABLE_1["method"])
-    assert {name for name in table if name.startswith(("Std-CoT", "EDIT"))} <= set(METHODS)
-    assert set(paper.TABLE_2["method"]) <= set(METHODS)
-    assert set(paper.TABLE_5["method"]) <= set(METHODS)
+    asked = {name for name in paper.REPORTED["method"] if name.startswith(("teacher,", "student,"))}
+    students = set(paper.REPORTED["method"]) | set(paper.TABLE_3["method"])
+    named = {name.removesuffix(paper.voted("")) for name in students - asked}
+    assert named - set(METHODS) == set(paper.ABSENT)
+    styles = {f"student, {style}" for style in profiles.load("full").exam.untrained}
+    assert styles == {name for name in asked if name.startswith("student")}
 
 
 def test_a_difference_is_the_mean_over_the_benchmarks_named():

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from editlib import batching, pivots, profiles, students
+from editlib import bases, batching, pivots, profiles, students
 from editlib.puzzles import Voice, questions, read_question, reason
 from editlib.records import Question
 
@@ -123,7 +123,7 @@ def test_the_curve_of_chains_gone_wrong_rises_to_their_share():
 
 def test_foresight_is_the_loss_and_the_first_choice_of_the_model():
     student = profiles.load("smoke").student
-    tokenizer, model = students.load_tokenizer(student), students.load_base(student)
+    tokenizer, model = bases.load_tokenizer(student), students.load_base(student)
     asked = [q for q in questions("test", 1) if q.task in ("navigate", "object_counting")]
     rows = pivots.right_chains(asked, tokenizer)
     table = pivots.foresight(model, rows)
@@ -141,7 +141,7 @@ def test_foresight_is_the_loss_and_the_first_choice_of_the_model():
 
 
 def test_a_right_chain_is_that_of_the_solver_and_every_token_has_a_part():
-    tokenizer = students.load_tokenizer(profiles.load("smoke").student)
+    tokenizer = bases.load_tokenizer(profiles.load("smoke").student)
     asked = Question("q", "puzzles", "sums", "test", TEXT, "4")
     (row,) = pivots.right_chains([asked], tokenizer)
     text = reason(read_question(TEXT), Voice(TEXT)).text

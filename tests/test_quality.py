@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from editlib import grid, prompts, quality
+from editlib import pipeline, prompts, quality
 from editlib.completions import CompletionStore, Reply, Request
 from editlib.errors import KitError
 from editlib.puzzles import Voice, read_question, reason, sites
@@ -127,7 +127,7 @@ def test_a_place_that_is_not_the_first_mistake_is_not_met():
 def test_the_teacher_answers_the_questions_of_a_split_as_students_do(tmp_path):
     ws = open_workspace("smoke", [], tmp_path)
     told = quality.taught(ws, "test")
-    asked = grid.split(ws, "test")
+    asked = pipeline.split(ws, "test")
     assert told["question_id"].tolist() == [question.id for question in asked]
     assert (told["method"] == quality.TEACHER).all()
     assert (told["correct"] == (told["read"] == told["answer"])).all() and told["correct"].any()

@@ -256,12 +256,27 @@ def test_text_of_a_model_cannot_break_the_report(kit):
 
 def test_the_readme_table_puts_methods_down_and_splits_across():
     summary = pd.DataFrame(
-        [("test", "EDIT", 3, 0.5, 0.4, 0.6), ("longer", "EDIT", 1, 0.25, None, None)],
-        columns=["split", "method", "seeds", "accuracy", "low", "high"],
+        [("test", "EDIT", 0.5, 0.4, 0.6, 0.4, 0.6), ("longer", "EDIT", 0.25, None, None, 0.2, 0.3)],
+        columns=["split", "method", "accuracy", "low", "high", "low_questions", "high_questions"],
     )
     nothing = pd.DataFrame({"decided": []}, dtype=bool)
     block = report.results_block(summary, nothing)
-    assert block.splitlines()[2] == "| EDIT | 50.0 (40.0 to 60.0) | 25.0 |"
+    assert (
+        block.splitlines()[2]
+        == "| EDIT | 50.0 (40.0 to 60.0) | 25.0 (20.0 to 30.0, over questions) |"
+    )
+
+
+def test_the_readme_says_who_is_highest_and_who_lies_below_the_base_student():
+    means = {"Base student": 0.6, "Std-CoT": 0.7, "EDIT": 0.5}
+    summary = pd.DataFrame(
+        [("families", name, mean, *[mean] * 4) for name, mean in means.items()],
+        columns=["split", "method", "accuracy", "low", "high", "low_questions", "high_questions"],
+    )
+    block = report.results_block(summary, pd.DataFrame({"decided": []}, dtype=bool))
+    assert (
+        "`families`: the highest mean of a trained method is that of Std-CoT; 1 of 2 lie" in block
+    )
 
 
 def test_the_readme_says_which_differences_are_decided():

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from editlib import paper, tables
+from editlib import paper, profiles, tables
 from editlib.workspace import open_workspace
 from tests.test_claims import predictions
 
-METHODS = {"Base student": 0.3, "Std-CoT": 0.5, "EDIT": 0.5, "EDIT, alpha 0.50, beta 0.1": 0.5}
+METHODS = {"Base student": 0.3, "Std-CoT": 0.5, "EDIT": 0.5, "EDIT, alpha 1, beta 0.1": 0.5}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,8 @@ def test_our_numbers_are_means_over_the_questions_of_a_domain(answered):
 
 def test_weights_that_the_paper_lacks_are_only_here(answered):
     both = tables.by_weights(tables.levels(answered)).set_index(["alpha", "beta"])
-    assert both.loc[(0.5, 0.1), "status"] == tables.ONLY_HERE
+    assert both.loc[(1, 0.1), "status"] == tables.ONLY_HERE
+    assert both.loc[(0, 0), "method"] == "EDIT w/o KRSL"
     assert both.loc[(1, 0.025), "status"] == tables.RUN
     assert both.loc[(1, 0.05), "status"] == tables.NOT_RUN
     assert len(both) == len(paper.TABLE_4) + 1
@@ -62,10 +63,23 @@ def test_a_family_stands_beside_the_subtask_of_its_name(answered):
 
 
 def test_a_cell_shows_its_interval_where_there_is_one():
-    row = pd.Series({"accuracy": 0.5, "difference": -0.021, "low": -0.1, "high": 0.2})
+    row = {"accuracy": 0.5, "difference": -0.021, "low": -0.1, "high": 0.2}
+    row = pd.Series(row | {"low_questions": 0.4, "high_questions": 0.6})
     assert tables.cell(row, "difference") == "-2.1 (-10.0 to +20.0)"
-    assert tables.cell(row.replace(-0.1, np.nan)) == "50.0"
+    assert tables.cell(row.replace(-0.1, np.nan)) == "50.0 (40.0 to 60.0, over questions)"
     assert tables.cell(row.replace(0.5, np.nan)) == tables.NOT_RUN
+
+
+def test_a_line_says_which_methods_were_not_run_and_who_runs_them(answered):
+    both, full = tables.by_method(tables.levels(answered)), profiles.load("full")
+    lines = {name: tables.left_out(part, full, "full") for name, part in both.groupby("table")}
+    assert "Std-CoT, dual CoTs. Run `make reproduce PROFILE=full`." in lines["Table 5"]
+    assert "SBS-MI" in lines["Table 1"].partition("In no profile")[2]
+    assert "SCOTT" not in lines["Table 1"].partition("In no profile")[2]
+    weights = tables.by_weights(tables.levels(answered))
+    assert "EDIT w/o KRSL" in tables.left_out(weights, full, "full")
+    run = both[both["status"] == tables.RUN]
+    assert tables.left_out(run, full, "full") == "Every method of this table was run."
 
 
 def test_latex_has_the_rules_of_booktabs_and_escapes_everything():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from editlib import batching, evaluation, objectives, profiles, prompts, students, views
+from editlib import bases, batching, evaluation, objectives, profiles, prompts, views
 from editlib.methods import METHODS
 from editlib.records import CoT, Question
 
@@ -34,7 +34,7 @@ FULL, LURE = PAIR[0].text, PAIR[1].text
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return students.load_tokenizer(profiles.load("mini").student)
+    return bases.load_tokenizer(profiles.load("mini").student)
 
 
 def rows(method, cots=PAIR, again=()):

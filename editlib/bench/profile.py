@@ -6,7 +6,7 @@ import torch
 from torch.profiler import ProfilerActivity
 from torch.profiler import profile as watch
 
-from editlib import decoding, keysteps, profiles, prompts, puzzles, ragged, students
+from editlib import bases, decoding, keysteps, profiles, prompts, puzzles, ragged, students
 from editlib.bench import pairs, seconds_of, steps
 
 PARTS = {  # part: what the names of its operations hold
@@ -35,7 +35,7 @@ def shares() -> list[dict]:
 
 def _jobs() -> dict[str, Job]:
     settings = profiles.load("mini").student
-    tokenizer, base = students.load_tokenizer(settings), students.load_base(settings)
+    tokenizer, base = bases.load_tokenizer(settings), students.load_base(settings)
     asked = [prompts.student(q.text) for q in puzzles.questions("validation", BATCH)]
     duals = pairs.of_puzzles(BATCH)[:: len(puzzles.IN_DOMAIN)]
     rows = pairs.tokenized(duals, keysteps.TokenSegmenter(tokenizer))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from editlib import keysteps, profiles, students
+from editlib import bases, keysteps, profiles
 from editlib.bench import in_fresh_process, pairs, peak_mb
 from editlib.records import DualCoT, read_batches, write_frames
 
@@ -47,7 +47,7 @@ def _frames(number: int) -> Iterator[pd.DataFrame]:
 
 def locate(source: Path) -> tuple[float, float]:
     """Seconds and MB of reading pairs, finding their key steps and writing them."""
-    segment = keysteps.TokenSegmenter(students.load_tokenizer(profiles.load("mini").student))
+    segment = keysteps.TokenSegmenter(bases.load_tokenizer(profiles.load("mini").student))
     segment.ids(["warm"])
     before, started = peak_mb(), time.perf_counter()
     marks = (keysteps.mark(batch, segment) for batch in read_batches(source, DualCoT, BATCH))

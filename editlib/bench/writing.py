@@ -3,7 +3,7 @@
 import torch
 from transformers import LlamaForCausalLM, PreTrainedModel
 
-from editlib import batching, decoding, profiles, prompts, puzzles, students
+from editlib import bases, batching, decoding, profiles, prompts, puzzles, students
 from editlib.bench import REPEATS, Baseline, Benchmark
 
 BATCH = 128
@@ -16,7 +16,7 @@ Ids = list[list[int]]
 def benchmarks() -> list[Benchmark]:
     """Prompts and answers of one length, and those of puzzles."""
     student = profiles.load("mini").student
-    tokenizer, base = students.load_tokenizer(student), students.load_base(student)
+    tokenizer, base = bases.load_tokenizer(student), students.load_base(student)
     endless = _endless(base, tokenizer.eos_token_id)
     fixed, real = _fixed(len(tokenizer)), _real(tokenizer)
     check(base, tokenizer, real[0][:24])

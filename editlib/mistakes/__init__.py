@@ -36,7 +36,6 @@ from editlib.mistakes.effects import (
     compare_kinds,
     mixed_model,
     reachable,
-    smallest_effect,
     statement,
 )
 from editlib.mistakes.exam import exam
@@ -99,7 +98,6 @@ __all__ = [
     "register",
     "restricted",
     "shorts",
-    "smallest_effect",
     "statement",
     "tally",
     "usual",

@@ -10,12 +10,11 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 import statsmodels.formula.api as smf
-from statsmodels.stats.power import TTestPower
 
 from editlib import statistics
 from editlib.errors import KitError
 
-POWER, ALPHA = statistics.POWER, 0.05
+ALPHA = 0.05
 
 
 def compare_kinds(
@@ -74,21 +73,11 @@ def reachable(
         variances = statistics.spread(differences)
         if variances is None or not differences.mean(axis=0).std():
             continue
-        spread, n = differences.mean(axis=0).std(ddof=1), len(differences)
-        for size in seeds:
-            new = statistics.detectable(variances, size, n, ALPHA / comparisons)
-            rows.append((split, size, smallest_effect(spread, size, comparisons), new))
+        size = len(differences), ALPHA / comparisons
+        for n in seeds:
+            found = [statistics.detectable(variances, n, *size, asked) for asked in ("same", "new")]
+            rows.append((split, n, *found))
     return pd.DataFrame(rows, columns=["split", "seeds", "same_questions", "new_questions"])
-
-
-def smallest_effect(spread: float, seeds: int, comparisons: int = 1) -> float:
-    """The mean difference that a paired t test over seeds finds with a probability of 80 %.
-
-    spread: standard deviation of the differences over seeds; the result is in its unit. 5 %,
-    two-sided, is shared among the comparisons (Bonferroni). The questions stay the same.
-    """
-    size = TTestPower().solve_power(nobs=seeds, alpha=ALPHA / comparisons, power=POWER)
-    return float(size) * float(spread)
 
 
 def mixed_model(table: pd.DataFrame, reference: str, outcome: str = "accuracy") -> pd.DataFrame:
