@@ -12,6 +12,7 @@ from functools import cache, partial
 from itertools import permutations
 from pathlib import Path
 from random import Random
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -130,13 +131,16 @@ def first_kinds(chains: pd.DataFrame) -> pd.DataFrame:
     """By which kind of mistake chains first go wrong; what two kinds explain counts for both.
 
     chains: of inspect(). Returns one row a chain and kind: method, seed, split, task, question_id,
-    made (a kind's short name), has (0 or 1).
+    made (the short name of a kind that the checker tells), has (0 or
+    1).
     """
     keys = ["method", "seed", "split", "task", "question_id"]
     named = chains["kinds"].fillna("").str.split("+")
     tables = [
-        chains[keys].assign(made=kind.short, has=[float(name in each) for each in named])
-        for name, kind in mistakes.KINDS.items()
+        chains[keys].assign(
+            made=mistakes.KINDS[name].short, has=[float(name in each) for each in named]
+        )
+        for name in get_args(checking.Kind)
     ]
     return pd.concat(tables, ignore_index=True)
 

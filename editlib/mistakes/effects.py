@@ -26,7 +26,8 @@ def compare_kinds(
     Returns by, kind, other, seeds, questions, difference (kind less other), low, high (95 %, over
     seeds and questions), low_seeds, high_seeds (these questions again), p, p_holm (over all rows),
     smallest: the difference that so many seeds and questions would have shown with a probability
-    of 80 %, were it there (two-sided, 5 % shared among all rows); nan where nothing varies.
+    of 80 %, were it there (two-sided, 5 % shared among all rows); 1 where it would have shown none,
+    nan where nothing varies.
     Raises KitError with fewer than two seeds.
     """
     rows = []
@@ -41,8 +42,8 @@ def compare_kinds(
     return found.assign(p_holm=statistics.holm(found["p"]))[[*by, "kind", "other", *_NUMBERS]]
 
 
-_INTERVALS = ("low", "high", "low_seeds", "high_seeds", "p")
-_NUMBERS = ("seeds", "questions", "difference", *_INTERVALS, "p_holm", "smallest")
+_BOUNDS = ("low", "high", "low_seeds", "high_seeds")
+_NUMBERS = ("seeds", "questions", "difference", *_BOUNDS, "p", "p_holm", "smallest")
 
 
 def _paired(differences: np.ndarray, comparisons: int) -> dict[str, float]:
@@ -53,8 +54,9 @@ def _paired(differences: np.ndarray, comparisons: int) -> dict[str, float]:
     varies = variances is not None and np.ptp(differences) > 0
     alpha = ALPHA / comparisons
     smallest = statistics.detectable(variances, seeds, questions, alpha) if varies else np.nan
-    row = {"seeds": seeds, "questions": questions, "difference": found.mean}
-    return row | {name: getattr(found, name) for name in _INTERVALS} | {"smallest": smallest}
+    row = {"seeds": seeds, "questions": questions, "difference": found.mean, "p": found.p}
+    bounds = {name: np.clip(getattr(found, name), -1, 1) for name in _BOUNDS}
+    return row | bounds | {"smallest": np.minimum(smallest, 1.0)}
 
 
 def reachable(
@@ -117,6 +119,8 @@ def statement(row: pd.Series) -> str:
         f"({points['low']:+.1f} to {points['high']:+.1f}; {row['seeds']:.0f} seeds, "
         f"{row['questions']:.0f} questions)"
     )
+    if np.isnan(row["smallest"]):
+        return f"{said}; the same on every question, so nothing tells what could have gone unseen."
     if row["p_holm"] < ALPHA:
         return f"{said}; a difference."
     return f"{said}; undecided: one below {points['smallest']:.1f} points would often go unseen."
