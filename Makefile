@@ -22,7 +22,7 @@ WHICH = $(if $(PARAMS),-p "$$PARAMS") $(if $(ONLY),--only $(ONLY)) $(if $(FROM),
         $(if $(FORCE),--force)
 
 .DEFAULT_GOAL = help
-.PHONY: help setup reproduce search lab report test bench lint base-student lock clean
+.PHONY: help setup reproduce search studies lab report test bench lint base-student lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -45,6 +45,9 @@ search: $(BUILT) ## choose learning rates on validation questions, equally for a
 		--set "training.dpo.also_try=[1.0e-5, 3.0e-5, 3.0e-4, 1.0e-3]" \
 		--set "training.dpop.also_try=[1.0e-5, 3.0e-5, 3.0e-4, 1.0e-3]" \
 		--set "training.simpo.lr=1.0e-4 training.simpo.also_try=[1.0e-5, 3.0e-5, 3.0e-4, 1.0e-3]"
+
+studies: $(BUILT) ## vary teacher and base student, write results/studies/ (mini: 2 hours on 2 cores)
+	@$(RUN) -m editlib.studies $(WHERE)
 
 lab: $(BUILT) ## open the notebooks in JupyterLab (seconds)
 	@$(RUN) -m editlib.lab $(WHERE) -- $(LAB)

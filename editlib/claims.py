@@ -136,9 +136,14 @@ def corrected(*tables: pd.DataFrame) -> list[pd.DataFrame]:
     return [table.assign(p_holm=known.loc[_names(table)].to_numpy()) for table in tables]
 
 
+def size(*tables: pd.DataFrame) -> int:
+    """How many tests there are in all of these tables; one without a p value is none."""
+    return int(_tests(*tables).notna().sum())
+
+
 def level(*tables: pd.DataFrame) -> float:
     """The level of one test when all of these tables that have a p value share LEVEL."""
-    return LEVEL / max(int(_tests(*tables).notna().sum()), 1)
+    return LEVEL / max(size(*tables), 1)
 
 
 def _tests(*tables: pd.DataFrame) -> pd.Series:

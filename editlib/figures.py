@@ -6,9 +6,10 @@ eyes and differ in grey.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import cycle
+from itertools import cycle, product
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -165,6 +166,7 @@ STUDENTS = {  # in the order of every figure
     "Std-CoT, dual CoTs": "#999933",
     "Std-CoT continued": "#56b4e9",
     "EDIT w/o KRSL": "#009e73",
+    "EDIT w/o KRSL continued": "#117733",
     "EDIT w/o RWC": "#e69f00",
     "EDIT": "#d55e00",
 }
@@ -283,6 +285,34 @@ def accuracy_by_method(
         "guessing": {"color": "black", "linestyle": "--"},
     }
     _legend(figure, legend)
+    return figure
+
+
+def accuracy_by_setting(summary: pd.DataFrame) -> Figure:
+    """Accuracy (%) of each method against a setting; bars are 95 % intervals over seeds and
+    questions. A column is a study, a row a domain.
+
+    summary: study, value (in the order of the axis), domain, method, accuracy, low, high.
+    """
+    studies, domains = _in_order(summary["study"]), _in_order(summary["domain"])
+    methods = _students(summary)
+    figure = _blank(height=0.8 + 1.9 * len(domains))
+    axes = figure.subplots(len(domains), len(studies), sharex="col", sharey="row", squeeze=False)
+    for (row, domain), (column, study) in product(enumerate(domains), enumerate(studies)):
+        part, ax = _only(summary, {"study": study, "domain": domain}), axes[row, column]
+        values = _in_order(part["value"])
+        for n, method in enumerate(methods):
+            line = part[part["method"] == method].set_index("value").reindex(values)
+            x = np.arange(len(values)) + 0.12 * (n - (len(methods) - 1) / 2)  # side by side
+            ax.plot(x, 100 * line["accuracy"], ".-", color=_colour(method))
+            ax.vlines(x, 100 * line["low"], 100 * line["high"], color=_colour(method))
+        ax.set_xticks(range(len(values)), values)
+        axes[row, 0].set_ylabel(f"{domain} (%)")
+        axes[0, column].set_title(study, fontsize=9)
+    for ax in axes[:, 0]:  # shared: set before all panels are drawn, it would cut the later ones
+        ax.set_ylim(0, None)
+    sns.despine(figure)
+    _legend(figure, {name: {"color": _colour(name)} for name in methods})
     return figure
 
 

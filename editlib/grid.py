@@ -25,6 +25,7 @@ from editlib import (
     marks,
     mistakes,
     objectives,
+    pair_sets,
     pipeline,
     prompts,
     ragged,
@@ -44,6 +45,7 @@ from editlib.methods import (
     asked,
     phases,
 )
+from editlib.pair_sets import PAIR_SETS
 from editlib.profiles import DPO, Optimization
 from editlib.records import write_frame
 from editlib.workspace import MissingInput, Workspace, digest
@@ -58,6 +60,7 @@ TRAINING = (
     locators,
     marks,
     objectives,
+    pair_sets,
     ragged,
     training,
     students,
@@ -155,12 +158,14 @@ def _pairs(ws: Workspace, data: str, tokenizer) -> list[dict]:
 
 
 def drawn(ws: Workspace, phase: Phase) -> list[dict]:
-    """The rows of a phase's view; of pairs by kind of mistake, those drawn for its kind (Table 7).
+    """The rows of a phase's view; of pairs, those of its set, or those drawn for its kind.
 
-    The kinds are those that the puzzle teacher knows. Each has equally many pairs, and equally
-    many of each task and subset.
+    The kinds (Table 7) are those that the puzzle teacher knows. Each has equally many pairs, and
+    equally many of each task and subset.
     """
     rows, _ = phase_rows(ws, phase.data)
+    if phase.pairs is not None:
+        return _of_set(ws, phase.pairs, rows)
     if phase.kind is None:
         return rows
     pairs = pipeline.read_duals(ws)[1]
@@ -174,6 +179,15 @@ def drawn(ws: Workspace, phase: Phase) -> list[dict]:
     found = mistakes.balanced(fitting, MISTAKES, seed=0, within=("subset", "task"))
     chosen = set(found.loc[found["kind"] == phase.kind, "id"])
     return [row for row in rows if row["id"] in chosen]
+
+
+def _of_set(ws: Workspace, name: str, rows: list[dict]) -> list[dict]:
+    """The rows of a set of pairs, which is made of those that fit; reworded ones must fit too."""
+    fitting = {row["id"] for row in rows}
+    duals = [pair for pair in pipeline.read_duals(ws)[1] if pair.id in fitting]
+    chosen, ties = PAIR_SETS[name].make(duals), ws.profile.keysteps.ties
+    found = pair_sets.rows_of(chosen, rows, pipeline.segmenter(ws), ties)
+    return [row for row in found if _fits(row, ws.profile.student.max_length)]
 
 
 def rows_of(ws: Workspace, phase: Phase) -> list[dict]:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from editlib.errors import KitError, unknown
 from editlib.locators import LOCATORS
+from editlib.pair_sets import PAIR_SETS
 
 Data = Literal["D+", "D+merge", "D+dual", "D-dual", "Ddual"]
 Responses = Literal[  # views made of responses alone, see views.py
@@ -43,6 +44,7 @@ class Phase:
     beta: float | None = None
     per: Literal["response", "key"] | None = None
     kind: str | None = None  # of MISTAKES: pairs of this kind alone, as many as of the others
+    pairs: str | None = None  # of PAIR_SETS: these pairs alone
 
     @property
     def changes(self) -> dict[str, float | str]:
@@ -56,6 +58,7 @@ class Phase:
         words += [f"key {self.key}"] if self.key != EDIT_DISTANCE else []
         words += [f"{name} {value}" for name, value in self.changes.items()]
         words += [f"{self.kind} alone"] if self.kind else []
+        words += [self.pairs] if self.pairs else []
         words += [f"as long as {self.as_long_as.replace('/', '')}"] if self.as_long_as else []
         return ", ".join(words)
 
@@ -130,6 +133,8 @@ METHODS: dict[str, Method] = {
     },
     # pairs of one kind of mistake, equally many of each (Table 7)
     **{f"EDIT, {kind} alone": Method((MERGE, replace(KRSL, kind=kind))) for kind in MISTAKES},
+    # fewer pairs; equally many, more or fewer of them from D-; pairs without a mistaken step
+    **{f"EDIT, {name}": Method((MERGE, replace(KRSL, pairs=name))) for name in PAIR_SETS},
     # preference losses in the place of KRSL (Table 9)
     "DPO": Method((MERGE, Phase("dpo", "Ddual"))),
     "DPO-Positive": Method((MERGE, Phase("dpop", "Ddual"))),
@@ -140,6 +145,8 @@ METHODS: dict[str, Method] = {
     **_longer("EDIT w/o KRSL", MERGE, "EDIT, KRSL on D+dual", "EDIT, KRSL on D-dual"),
     **_longer("EDIT w/o KRSL", MERGE, "DPO", "DPO-Positive", "SimPO"),
     **_longer("EDIT w/o KRSL", MERGE, "EDIT, LE alone"),
+    **_longer("EDIT w/o KRSL", MERGE, "EDIT, a quarter of the pairs", "EDIT, half of the pairs"),
+    **_longer("EDIT w/o KRSL", MERGE, "EDIT, no D-dual"),
 }
 
 
@@ -180,10 +187,11 @@ def control(method: str) -> str | None:
 
 def _takes(method: str, other: str) -> bool:
     """Whether two methods take equally many updates: the same phases, but for what each marks,
-    how that weighs, and which kind of mistake it is about."""
+    how that weighs, which kind of mistake it is about, and which set of so many pairs it is."""
+    same = {"key": EDIT_DISTANCE, "alpha": None, "beta": None, "per": None}
     one, two = (
         [
-            replace(p, key=EDIT_DISTANCE, alpha=None, beta=None, per=None, kind=p.kind and "any")
+            replace(p, **same, kind=p.kind and "any", pairs=p.pairs and PAIR_SETS[p.pairs].size)
             for p in phases(name)
         ]
         for name in (method, other)

@@ -110,7 +110,7 @@ def left_out(both: pd.DataFrame, more: Profile, name: str) -> str:
     lines = []
     if there:
         lines.append(
-            f"Not run in this profile: {'; '.join(there)}. Run `make reproduce PROFILE={name}`."
+            f"Not run here: {'; '.join(there)}. To have them: make reproduce PROFILE={name}."
         )
     if nowhere:
         lines.append(f"In no profile of the kit: {'; '.join(nowhere)}.")

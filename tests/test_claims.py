@@ -49,6 +49,7 @@ def test_no_difference_is_not_decided_and_says_how_many_seeds_would():
 def test_one_seed_leaves_a_clear_difference_open():
     row = verdict({"EDIT": 0.9, "Std-CoT": 0.1}, seeds=1)
     assert row["verdict"] == claims.UNDECIDED and pd.isna(row["seeds_needed"])
+    assert claims.size(claims.verdicts(predictions({"EDIT": 0.9, "Std-CoT": 0.1}, seeds=1))) == 0
 
 
 def test_a_claim_about_a_method_that_is_missing_is_not_run():
@@ -77,7 +78,8 @@ def test_claims_and_the_comparisons_beside_them_are_one_family():
     beside = statistics.compare(frame, "EDIT", ["Std-CoT", "another"])  # two splits each
     alone, both = claims.verdicts(frame), claims.verdicts(frame, beside)
     tested = alone["p"].notna().sum()
-    assert claims.level(both, beside) == pytest.approx(0.05 / (tested + 3))  # one is a claim too
+    assert claims.size(both, beside) == tested + 3  # one of the four is a claim too
+    assert claims.level(both, beside) == pytest.approx(0.05 / (tested + 3))
     assert both.loc[0, "p_holm"] >= alone.loc[0, "p_holm"]
     found = claims.decided(beside, both).set_index(["split", "baseline"])
     assert (

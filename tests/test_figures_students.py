@@ -44,7 +44,19 @@ def accuracies():
     means = seeds.groupby(["split", "method"], sort=False)["accuracy"].mean().reset_index()
     base = means["method"] == "Base student"
     low, high = means["accuracy"].mask(base), means["accuracy"].mask(base)
-    return seeds, means.assign(low=low - 0.1, high=high + 0.1), dict.fromkeys(SPLITS, 0.25)
+    means = means.assign(low=low - 0.1, high=high + 0.1)
+    of_questions = {"low_questions": means["accuracy"] - 0.05}
+    of_questions["high_questions"] = means["accuracy"] + 0.05
+    return seeds, means.assign(**of_questions), dict.fromkeys(SPLITS, 0.25)
+
+
+def settings():
+    """Two studies, one of which has a value more; in domain and out of it."""
+    table = rows(study=["errors", "size"], value=["few", "some"], domain=["in", "out"])
+    more = rows(study=["size"], value=["many"], domain=["in", "out"])
+    table = pd.concat([table, more]).merge(pd.DataFrame({"method": STUDENTS}), how="cross")
+    table = numbers(table, "accuracy")
+    return table.assign(low=table["accuracy"] - 0.1, high=table["accuracy"] + 0.1)
 
 
 def tasks():
@@ -120,6 +132,7 @@ DRAWN = {
     "validation_accuracy": lambda: figures.validation_accuracy(epochs()),
     "probes": lambda: figures.probes(probed()),
     "accuracy_by_method": lambda: figures.accuracy_by_method(*accuracies()),
+    "accuracy_by_setting": lambda: figures.accuracy_by_setting(settings()),
     "accuracy_by_task": lambda: figures.accuracy_by_task(tasks()),
     "differences": lambda: figures.differences(differences()),
     "claims": lambda: figures.claims(verdicts()),
@@ -265,3 +278,13 @@ def test_what_answers_rest_on_adds_up_to_all_answers():
 def test_scores_that_never_differ_leave_the_density_empty_and_raise_nothing():
     table = rows(question_id=range(3), method=WRITERS).assign(score=1.0)
     assert not figures.judged(table).axes[0].collections
+
+
+def test_each_study_has_its_own_values_and_each_domain_its_row():
+    figure = figures.accuracy_by_setting(settings())
+    assert {*STUDENTS, "errors", "size", "in (%)", "out (%)"} <= texts(figure)
+    ticks = [[t.get_text() for t in ax.get_xticklabels()] for ax in figure.axes[2:]]
+    assert ticks == [["few", "some"], ["few", "some", "many"]]  # shown below the last row
+    drawn = figure.axes[1].lines[-1].get_ydata()  # "in", the last method
+    own = settings().query("study == 'size' and domain == 'in' and method == @STUDENTS[-1]")
+    assert drawn.tolist() == (100 * own["accuracy"]).tolist()

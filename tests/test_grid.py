@@ -95,6 +95,19 @@ def test_sets_of_one_kind_have_equally_many_pairs_of_each_task(ws):
     assert grid.updates(ws, path) == -(-len(tasks[0]) // ws.profile.training.krsl.batch)
 
 
+def test_a_set_of_pairs_changes_the_rows_that_it_names_and_no_other(ws):
+    whole = {row["id"]: row for row in grid.drawn(ws, phases("EDIT")[-1])}
+    half = grid.drawn(ws, phases("EDIT, half of the pairs")[-1])
+    assert len(half) == round(len(whole) / 2)
+    for row in half:
+        assert all(list(row[name]) == list(whole[row["id"]][name]) for name in row)
+    copied = grid.drawn(ws, phases("EDIT, answer-only pairs")[-1])
+    assert [row["id"] for row in copied] == list(whole)
+    assert all(row["correct"] == whole[row["id"]]["correct"] for row in copied)
+    assert sum(sum(row["wrong_key"]) for row in copied) < len(copied) * 6  # the answer, no step
+    assert sum(sum(row["wrong_key"]) for row in whole.values()) > len(copied) * 6
+
+
 def test_each_view_of_the_data_holds_its_rows(ws):
     cots, duals = pipeline.read_duals(ws)
     used = {phase.data for method in METHODS for phase in phases(method)}

@@ -167,6 +167,11 @@ def test_power_is_the_share_of_runs_that_find_the_difference():
     assert statistics.power(VARIANCES, difference, seeds, n) == pytest.approx(found, abs=0.12)
 
 
+def test_a_large_difference_is_found_for_sure():
+    found = statistics.power(VARIANCES, np.array([0.1, 0.3, 0.5, 1.0]), 3, 200, 0.001)
+    assert (np.diff(found) > 0).all() and found[-1] > 0.95  # and none of them is nan
+
+
 def test_the_detectable_difference_is_found_four_times_in_five():
     smallest = statistics.detectable(VARIANCES, 6, 300)
     assert statistics.power(VARIANCES, smallest, 6, 300) == pytest.approx(0.8, abs=0.02)

@@ -73,7 +73,7 @@ def test_a_cell_shows_its_interval_where_there_is_one():
 def test_a_line_says_which_methods_were_not_run_and_who_runs_them(answered):
     both, full = tables.by_method(tables.levels(answered)), profiles.load("full")
     lines = {name: tables.left_out(part, full, "full") for name, part in both.groupby("table")}
-    assert "Std-CoT, dual CoTs. Run `make reproduce PROFILE=full`." in lines["Table 5"]
+    assert "Std-CoT, dual CoTs. To have them: make reproduce PROFILE=full." in lines["Table 5"]
     assert "SBS-MI" in lines["Table 1"].partition("In no profile")[2]
     assert "SCOTT" not in lines["Table 1"].partition("In no profile")[2]
     weights = tables.by_weights(tables.levels(answered))

@@ -1,0 +1,169 @@
+"""Studies end to end on a few questions, and the arithmetic of their tables."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from editlib import dual, grid, pipeline, profiles, studies
+from editlib.base_student import Recipe, Stage
+from editlib.errors import KitError
+
+SMALL = Recipe(
+    vocabulary=800,
+    width=16,
+    layers=1,
+    heads=2,
+    echoes=Stage(8, (), 2, context=96, batch=4, lr=1e-3),
+    stages=(Stage(200, (1, 2), 0, None, 20, lr=1e-3),),
+)
+FEW = (
+    "training.seeds=[0]",
+    "benchmark.questions={train: 3, validation: 1, test: 1, longer: 1, families: 1}",
+    "student.max_length=512",
+    "decoding.max_new_tokens=4",
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Two variations of two studies: double the errors, and a base student of another size."""
+    opened = studies.open_studies("smoke", FEW, tmp_path_factory.mktemp("results"))
+    everything = studies.variations(opened.root.profile, [SMALL])
+    chosen = [each for each in everything if each.value == "double" or each.base]
+    said = studies.cost(opened, chosen)
+    studies.run(opened, chosen, everything)
+    return opened, everything, chosen, said
+
+
+def test_the_variations_of_mini_are_three_values_of_three_settings():
+    mini = profiles.load("mini")
+    everything = studies.variations(mini)
+    values = pd.DataFrame([(each.study, each.value) for each in everything])
+    assert values.groupby(0, sort=False)[1].agg(list).to_dict() == {
+        "teacher errors": ["half", "as is", "double"],
+        "teacher paraphrase": ["0", "0.15", "0.5"],
+        "student size": ["64 x 2", "96 x 3", "128 x 4"],
+    }
+    assert [each.name for each in everything].count(studies.AS_IS) == 3
+    assert len({each.name for each in everything}) == 7
+
+
+def test_a_variation_changes_its_setting_and_nothing_else(tmp_path):
+    opened = studies.open_studies("mini", (), tmp_path)
+    everything = {each.name: each for each in studies.variations(opened.root.profile)}
+    own = opened.workspace(everything[studies.AS_IS]).profile.model_dump()
+    changed = {
+        "teacher errors, double": ("teacher", "error_rates"),
+        "teacher paraphrase, 0.5": ("teacher", "paraphrase"),
+        "student size, 64 x 2": ("student", "base"),
+    }
+    for name, (section, setting) in changed.items():
+        other = opened.workspace(everything[name]).profile.model_dump()
+        assert other[section].pop(setting) != own[section][setting]
+        assert other[section] == {k: v for k, v in own[section].items() if k != setting}
+        assert {k: v for k, v in other.items() if k != section} == {
+            k: v for k, v in own.items() if k != section
+        }
+    rates = opened.workspace(everything["teacher errors, double"]).profile.teacher.error_rates
+    assert rates.logical == 2 * opened.root.profile.teacher.error_rates.logical
+
+
+def test_only_a_puzzle_teacher_can_be_varied():
+    with pytest.raises(KitError, match=r"found teacher\.kind recorded"):
+        studies.variations(profiles.load("recorded"))
+
+
+def test_each_variation_has_its_rows_and_those_not_run_have_none(run):
+    opened, _, _, _ = run
+    beside = replace(opened.root, folder=opened.root.folder.parent / "smoke")
+    table = studies.saved(beside)["studies"]
+    assert studies.saved(replace(beside, folder=beside.folder / "elsewhere")) == {}
+    found = set(zip(table["study"], table["value"], strict=True))
+    assert found == {("teacher errors", "double"), ("student size", "16 x 1")}
+    methods = {*studies.OTHERS, studies.EDIT, grid.UNTRAINED}
+    assert set(table["method"]) == methods and set(table["split"]) == set(pipeline.EVALUATED)
+    assert len(table) == 2 * len(methods) * len(pipeline.EVALUATED)
+    assert (table["n"] > 0).all() and table["accuracy"].between(0, 1).all()
+    assert list(table)[:6] == ["study", "value", "setting", "method", "seed", "split"]
+
+
+def test_a_variation_teaches_its_own_data_to_its_own_base(run):
+    opened, _, chosen, _ = run
+    errors, size = (opened.workspace(each) for each in chosen)
+    assert size.profile.student.base.endswith("16 x 1") and errors.profile.student.base == "tiny"
+    wrong = [len(dual.with_role(pipeline.read_annotation(ws)[1], "wrong")) for ws in (errors, size)]
+    assert wrong[0] > wrong[1] > 0
+
+
+def test_what_is_done_is_said_to_be_and_not_done_again(run, capsys):
+    opened, everything, chosen, said = run
+    written = json.loads((opened.root.folder / "manifest.json").read_text())
+    assert (written["profile"], written["seeds"]) == ("smoke", [0]) and written["hardware"]["cores"]
+    assert said.startswith("2 of 2 variations to run, 1 base students to train first: about ")
+    assert studies.cost(opened, chosen).startswith("0 of 2 variations to run: about 0 min")
+    files = {
+        path: path.stat().st_mtime_ns
+        for path in opened.root.folder.rglob("*")
+        if path.name in ("stage.json", "adapter_model.safetensors")
+    }
+    studies.run(opened, chosen, everything)
+    assert len(files) > 10
+    assert files == {path: path.stat().st_mtime_ns for path in files}
+    assert "[2/2] student size: 16 x 1" in capsys.readouterr().out
+
+
+def test_a_change_of_settings_makes_a_variation_undone(run):
+    opened, _, chosen, _ = run
+    other = replace(opened, overrides=(*FEW, "training.sft.lr=2.0e-3"))
+    assert [opened.is_done(each) for each in chosen] == [True, True]
+    assert [other.is_done(each) for each in chosen] == [False, False]
+
+
+def test_an_unknown_study_and_a_teacher_of_text_are_one_line(tmp_path, capsys):
+    assert studies.main(["--results", str(tmp_path), "--only", "teacher eror"]) == 2
+    assert "unknown study 'teacher eror'; valid, nearest first: teacher errors" in (
+        capsys.readouterr().err
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_sets_of_pairs_are_held_against_their_equals():
+    contests = studies.set_contests()
+    less = {name: [b for m, b in contests if m == name] for name, _ in contests}
+    assert less["EDIT"] == ["EDIT w/o KRSL continued"]
+    assert less["EDIT, answer-only pairs"] == ["EDIT w/o KRSL continued", "EDIT"]
+    assert less["EDIT, half of the pairs"] == ["EDIT w/o KRSL as long as EDIT, half of the pairs"]
+    for name in ("half D-dual", "all D-dual"):
+        assert less[f"EDIT, {name}"][1:] == ["EDIT, no D-dual"]
+    assert len(less["EDIT, no D-dual"]) == 1
+
+
+# --- differences by hand ---------------------------------------------------------------------
+
+
+def answers(study, method, right):
+    """right: seed -> whether each of four questions was; two of them in domain."""
+    return [
+        {"study": study, "method": method, "seed": seed, "question_id": f"q{n}", "correct": bool(c)}
+        | {"split": "test" if n < 2 else "longer"}
+        for seed, marks in enumerate(right)
+        for n, c in enumerate(marks)
+    ]
+
+
+def test_differences_are_of_the_same_questions_by_domain_and_corrected_over_all():
+    rows = answers("a", "EDIT", [(1, 1, 0, 1), (1, 0, 0, 1)])
+    rows += answers("a", "Std-CoT", [(0, 1, 0, 0), (0, 0, 1, 0)])
+    rows += answers("b", "EDIT", [(1, 1, 1, 1), (1, 1, 1, 1)])
+    contests = [("EDIT", "Std-CoT"), ("EDIT", "DPO")]
+    table = studies.against(pd.DataFrame(rows), contests, ["study"])
+    found = table.set_index(["study", "domain"])["difference"]
+    assert found.to_dict() == pytest.approx(
+        {("a", "in domain"): 0.5, ("a", "out of domain"): 0.25, ("a", "all"): 0.375}
+    )
+    known = table.dropna(subset="p")
+    assert (known["p_holm"] >= known["p"]).all() and not np.isnan(known["p_holm"]).any()
+    assert studies.against(pd.DataFrame(rows), [("EDIT", "DPO")]).empty
