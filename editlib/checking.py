@@ -12,6 +12,7 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import chain
 from typing import Any, Literal
 
 from editlib.puzzles import FAMILIES, Voice, read_question
@@ -203,41 +204,56 @@ def _sentences(text: str) -> list[_Sentence]:
     return [sentence for sentence in sentences if sentence.text not in ASIDES]
 
 
-SHORTEST, LONGEST_SLOT = ".+?", ".+"  # how a slot is filled; a blank may belong to either of two
-
-
 @cache
 def _form(wording: str) -> re.Pattern:
     """A regular expression for a whole sentence in this wording, whatever its values."""
-    parts = (re.escape(text) + (SHORTEST if name else "") for text, name in _pieces(wording))
+    parts = (re.escape(text) + (".+?" if name else "") for text, name in _pieces(wording))
     return re.compile("".join(parts))
 
 
-def _expecting(wording: str, slots: Mapping[str, str], other: str) -> re.Pattern:
-    """The same with its slots as groups, which hold what the solver says where they can."""
-    parts = (
-        re.escape(text) + (f"({re.escape(slots[name])}|{other})" if name else "")
-        for text, name in _pieces(wording)
-    )
-    return re.compile("".join(parts))
-
-
+Span = tuple[int, int]
 Seen = list[tuple[str, int, int, str]]  # slot name, start, end, text, in the order of the text
+
+
+def _filled(
+    pieces: Sequence[tuple[str, str | None]],
+    slots: Mapping[str, str],
+    text: str,
+    at: int,
+    longest: bool,
+) -> list[Span] | None:
+    """Where the slots of a wording lie in a text from a place on; None: it is not so worded.
+
+    A slot holds what the solver says where it can, else as little, or as much, as will do.
+    """
+    (literal, name), *later = pieces or [("", None)]
+    start = at + len(literal)
+    if not text.startswith(literal, at):
+        return None
+    if name is None:
+        return [] if start == len(text) else None
+    line = text.find("\n", start)  # no value holds a break
+    others = range(start + 1, (len(text) if line < 0 else line) + 1)
+    expected = [start + len(slots[name])] if text.startswith(slots[name], start) else []
+    for end in chain(expected, reversed(others) if longest else others):
+        if (rest := _filled(later, slots, text, end, longest)) is not None:
+            return [(start, end), *rest]
+    return None
 
 
 def _readings(said: _Said, sentence: _Sentence) -> Iterator[Seen]:
     """The slots of a sentence under each wording that it has the form of."""
-    if not sentence.text.endswith(".") or len(sentence.text.split(" ")) > MOST_WORDS:
+    text = sentence.text
+    if not text.endswith(".") or len(text.split(" ")) > MOST_WORDS:
         return
     for wording in said.wordings:
-        if _form(wording).fullmatch(sentence.text) is None:
+        if _form(wording).fullmatch(text) is None:
             continue
         names = [name for _, name in _pieces(wording) if name]
-        for other in (SHORTEST, LONGEST_SLOT):
-            match = _expecting(wording, said.slots, other).fullmatch(sentence.text)
-            spans = [(sentence.start + s, sentence.start + e) for s, e in match.regs[1:]]
-            texts = zip(names, spans, match.groups(), strict=True)
-            yield [(name, *span, text) for name, span, text in texts]
+        for longest in (False, True):
+            spans = _filled(_pieces(wording), said.slots, text, 0, longest)
+            places = [(sentence.start + s, sentence.start + e) for s, e in spans]
+            yield [(n, *p, text[s:e]) for n, p, (s, e) in zip(names, places, spans, strict=True)]
 
 
 def _agreeing(said: _Said, seen: Seen) -> int:

@@ -173,7 +173,7 @@ def _wrap(tags: tuple[str, str], inner: str) -> str:
 # --- chains that were checked ----------------------------------------------------------------
 
 CHECKED = (
-    f"{TAGS['replace'][0]}bold{TAGS['replace'][1]}: a value that is decided there (a key step); "
+    f"{TAGS['replace'][0]}bold{TAGS['replace'][1]}: a value that is decided there; "
     f"{MISTAKE[0]}wavy{MISTAKE[1]}: does not follow from what was said before"
 )
 

@@ -537,7 +537,7 @@ def confusion(table: pd.DataFrame, rows: str, columns: str) -> Figure:
 
 
 def kind_effects(table: pd.DataFrame) -> Figure:
-    """Outcome of one kind less another (points) with 95 % intervals over seeds.
+    """Outcome of one kind less another (points), 95 % intervals over seeds and questions.
 
     Grey: differences that the design would often have missed. table: of mistakes.compare_kinds.
     """
@@ -583,6 +583,8 @@ def composition(table: pd.DataFrame) -> Figure:
 # --- the quality of chains: notebook 07 -------------------------------------------------------
 
 WRITERS = {"teacher": "#000000", **STUDENTS}
+CHANCE = "#c0267e"
+FAMILIES = {"all": (-0.15, "full"), "no expressions": (0.15, "none")}  # how far off its row; fill
 OUTCOMES = {  # of an answer: colour, hatch
     "right, by right steps": ("#0072b2", ""),
     "right, by wrong steps": ("#e69f00", "///"),
@@ -611,41 +613,48 @@ def foreseen(table: pd.DataFrame) -> Figure:
 def first_mistakes(table: pd.DataFrame) -> Figure:
     """Share (%) of first wrong values that are decisions, and what chance would give.
 
-    A mark is a student of one seed; bars are 95 % intervals over its chains. table: split, method,
-    seed, decided, low, high, chance.
+    Two rows a method: all families, and hollow those without expressions. Bars are 95 % intervals
+    over seeds and questions. table: split, method, families, decided, low, high, chance.
     """
     methods = [name for name in WRITERS if name in set(table["method"])]
-    figure, axes = _panels(_in_order(table["split"]), height=1.0 + 0.42 * len(methods))
+    figure, axes = _panels(_in_order(table["split"]), height=1.2 + 0.42 * len(methods))
     for split, ax in axes.items():
-        for row, method in enumerate(methods):
-            part = _only(table, {"split": split, "method": method})
-            for i, (_, student) in enumerate(part.iterrows()):
-                y = row + 0.22 * (i - (len(part) - 1) / 2)
-                style = {"color": WRITERS[method], "marker": "o", "markersize": 4}
-                _interval(ax, student, "decided", y, **style)
-                ax.plot(100 * student["chance"], y, "D", color="#c0267e", markersize=3)
+        for row in table[table["split"] == split].to_dict("records"):
+            y = methods.index(row["method"]) + FAMILIES[row["families"]][0]
+            fill = {"fillstyle": FAMILIES[row["families"]][1], "clip_on": False}
+            style = {"color": WRITERS[row["method"]], "marker": "o", "markersize": 4, **fill}
+            _interval(ax, pd.Series(row), "decided", y, **style)
+            ax.plot(100 * row["chance"], y, "D", color=CHANCE, markersize=3.5, **fill)
         _name_rows(ax, methods)
         ax.set(xlabel="at decisions (%)")
     ax.set_xlim(0, 100)
-    _legend(figure, {"by chance": {"color": "#c0267e", "marker": "D"}})
+    lines = {f"students, {name}": ("#444444", "o", fill) for name, (_, fill) in FAMILIES.items()}
+    lines |= {f"by chance, {name}": (CHANCE, "D", fill) for name, (_, fill) in FAMILIES.items()}
+    _legend(
+        figure,
+        {n: {"color": c, "marker": m, "fillstyle": fill} for n, (c, m, fill) in lines.items()},
+    )
     return figure
 
 
 def gone_wrong(table: pd.DataFrame) -> Figure:
     """Share (%) of all chains that have gone wrong by a place in the text (0: start, 1: end).
 
-    table: split (one panel each), method, place, share.
+    Lines are drawn ever thinner, so that one that lies on another does not hide it. table: split
+    (one panel each), method, place, share.
     """
     figure, axes = _panels(_in_order(table["split"]), height=2.7)
     methods = [name for name in WRITERS if name in set(table["method"])]
+    widths = {name: 0.8 + 0.4 * (len(methods) - 1 - n) for n, name in enumerate(methods)}
     for split, ax in axes.items():
         for method in methods:
             part = _only(table, {"split": split, "method": method})
-            ax.plot(part["place"], part["share"], color=WRITERS[method], linewidth=1.2)
+            style = {"color": WRITERS[method], "linewidth": widths[method]}
+            ax.plot(part["place"], part["share"], solid_capstyle="butt", **style)
         ax.yaxis.set_major_formatter(PercentFormatter(1))
-        ax.set(xlabel="place in the text", xlim=(0, 1), ylim=(0, 1))
+        ax.set(xlabel="place in the text", xlim=(0, 1), ylim=(0, 1.02))
     next(iter(axes.values())).set_ylabel("chains gone wrong")
-    _legend(figure, {name: {"color": WRITERS[name]} for name in methods})
+    _legend(figure, {name: {"color": WRITERS[name], "linewidth": widths[name]} for name in methods})
     return figure
 
 
@@ -677,6 +686,8 @@ def reasons(table: pd.DataFrame) -> Figure:
 def judged(table: pd.DataFrame) -> Figure:
     """Density of a judge's scores by method, as Figure 7; a question counts with its mean.
 
+    The curves are smoothed (a kernel), so they run on beyond the scale, which is shaded.
+
     table: question_id, method, score.
     """
     figure = _blank(height=2.7)
@@ -684,8 +695,11 @@ def judged(table: pd.DataFrame) -> Figure:
     means = table.groupby(["method", "question_id"])["score"].mean().dropna()
     for method in [name for name in WRITERS if name in means.index.get_level_values(0)]:
         style = {"color": WRITERS[method], "label": method, "fill": True, "alpha": 0.15}
-        sns.kdeplot(means[method], ax=ax, clip=(1, 10), warn_singular=False, linewidth=1.5, **style)
-    ax.set(xlabel="score of the judge (1 to 10)", ylabel="density", xlim=(1, 10))
+        sns.kdeplot(means[method], ax=ax, warn_singular=False, linewidth=1.5, **style)
+    for start, end in ((-2, 1), (10, 13)):
+        ax.axvspan(start, end, color="#f0f0f0", linewidth=0, zorder=0)
+    ax.set(xlabel="score of the judge (1 to 10)", ylabel="density", xlim=(-2, 13))
+    ax.set_xticks(range(1, 11))
     sns.despine(figure)
     if ax.get_legend_handles_labels()[0]:
         ax.legend(frameon=False, fontsize=8)

@@ -1,21 +1,22 @@
-"""Do students fail at key steps? Measured where the key steps are known: on puzzles.
+"""Do students fail where they decide? Measured where decisions are known: on puzzles.
 
 A value in a chain is either decided there, so that a mistake of a known kind can strike, or copied
-from the question or an earlier step; the rest of the text is wording. Two questions are asked of
+from the question or an earlier step; the rest of the text is wording. This is not the paper's key
+step, which is what changes between two CoTs: copying includes the choice of what comes next. Two
+questions are asked of
 each student. Along the right chain: at which of these tokens is it unsure? In its own chains: at
 which does it first go wrong?
 """
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.proportion import proportion_confint
 
 from editlib import (
     bases,
@@ -28,6 +29,7 @@ from editlib import (
     pipeline,
     prompts,
     puzzles,
+    statistics,
     students,
 )
 from editlib.methods import phases
@@ -36,6 +38,7 @@ from editlib.workspace import Workspace
 
 PARTS = ("decided", "copied", "wording")  # of a right chain; each token is of one
 BATCH = 32
+EXPRESSIONS = ("boolean_expressions", "multistep_arithmetic")  # each step copies what is left
 PLACES = 41  # of a text, from its start to its end
 CODE = (bases, batching, checking, keysteps, objectives, prompts, puzzles, students, Path(__file__))
 
@@ -45,8 +48,9 @@ CODE = (bases, batching, checking, keysteps, objectives, prompts, puzzles, stude
 def gold_path(ws: Workspace, split: str = "test") -> pd.DataFrame:
     """How well each student, and the untrained base, foresees the right chains of a split.
 
-    Returns method, seed, task, part (in the order of PARTS), tokens, nll (nats, mean per token),
-    accuracy (share of tokens that would be its first choice, given the right ones before).
+    Returns method, seed, question_id, task, part (in the order of PARTS), tokens, nll (nats,
+    mean per token), accuracy (share of tokens that would be its first choice, given the right ones
+    before).
     """
     methods, seeds = ws.profile.training.methods, ws.profile.training.seeds
     examined = [(grid.UNTRAINED, 0), *((method, seed) for method in methods for seed in seeds)]
@@ -76,7 +80,7 @@ def _path(method: str) -> tuple:
 def right_chains(questions: Sequence[Question], tokenizer) -> list[dict]:
     """The right chain of each question as ids, and the part that each of its tokens is of.
 
-    Returns task, prompt, response (ids), part (str, one per response id).
+    Returns question_id, task, prompt, response (ids), part (str, one per response id).
     """
     segment, rows = keysteps.TokenSegmenter(tokenizer), []
     for question in questions:
@@ -85,6 +89,7 @@ def right_chains(questions: Sequence[Question], tokenizer) -> list[dict]:
         segments = segment(text)
         rows.append(
             {
+                "question_id": question.id,
                 "task": question.task,
                 "prompt": batching.prompt_ids(tokenizer, prompts.student(question.text)),
                 "response": segments.ids,
@@ -113,16 +118,16 @@ def _foreseen(ws: Workspace, rows: list[dict], student: tuple[str, int]) -> pd.D
     tokens = pd.concat(
         foresight(model, rows[start : start + BATCH]) for start in range(0, len(rows), BATCH)
     )
-    table = tokens.groupby(["task", "part"], sort=False)
+    table = tokens.groupby(["question_id", "task", "part"], sort=False)
     table = table.agg(tokens=("nll", "size"), nll=("nll", "mean"), accuracy=("hit", "mean"))
     return table.reset_index().assign(method=method, seed=seed)[
-        ["method", "seed", "task", "part", "tokens", "nll", "accuracy"]
+        ["method", "seed", "question_id", "task", "part", "tokens", "nll", "accuracy"]
     ]
 
 
 @torch.inference_mode()
 def foresight(model, rows: Sequence[dict]) -> pd.DataFrame:
-    """One row a response token: task, part, nll (nats), hit (it would be the first choice)."""
+    """One row a response token: question_id, task, part, nll (nats), hit (it comes first)."""
     batch = batching.collate_responses(rows)
     ids, mask = (batch[name].to(model.device) for name in ("input_ids", "attention_mask"))
     logits = model(input_ids=ids, attention_mask=mask).logits
@@ -130,7 +135,7 @@ def foresight(model, rows: Sequence[dict]) -> pd.DataFrame:
     hit = torch.nn.functional.pad(logits[:, :-1].argmax(-1) == ids[:, 1:], (1, 0)).cpu()
     frames = [
         pd.DataFrame({"part": row["part"], "nll": n[r].numpy(), "hit": h[r].numpy()}).assign(
-            task=row["task"]
+            question_id=row["question_id"], task=row["task"]
         )
         for row, n, h, r in zip(rows, nll, hit, batch["response"], strict=True)
     ]
@@ -146,43 +151,91 @@ def pooled(gold: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     ).reset_index()
 
 
+def gaps(gold: pd.DataFrame) -> pd.DataFrame:
+    """By how much tokens of one part are missed more often than those of another.
+
+    Paired by question and student; a question counts with its own share. Returns method, part,
+    other, seeds, questions, difference (share missed, part less other), low, high (95 %, as in
+    _interval), p, p_holm (over all rows).
+    """
+    rows = []
+    for method, own in gold.groupby("method", sort=False):
+        missed = own.assign(missed=1 - own["accuracy"])
+        missed = missed.pivot(index="question_id", columns=["part", "seed"], values="missed")
+        for part, other in combinations(PARTS, 2):
+            differences = (missed[part] - missed[other]).dropna().to_numpy()
+            row = {"method": method, "part": part, "other": other}
+            row |= {"seeds": differences.shape[1], "questions": len(differences)}
+            rows.append(row | {"difference": differences.mean()} | _interval(differences))
+    table = pd.DataFrame(rows)
+    return table.assign(p_holm=statistics.holm(table["p"]))
+
+
+def _interval(scores: np.ndarray) -> dict[str, float]:
+    """low, high and p of a mean of zero: over seeds and questions, with one seed over questions."""
+    found = statistics.estimate(scores)
+    if found.seeds > 1:
+        return {"low": found.low, "high": found.high, "p": found.p}
+    p = stats.ttest_1samp(scores[:, 0], 0).pvalue if np.ptp(scores) else float(not scores.any())
+    return {"low": found.low_questions, "high": found.high_questions, "p": p}
+
+
 # --- in students' own chains -----------------------------------------------------------------
 
 
 def first_mistakes(chains: pd.DataFrame) -> pd.DataFrame:
     """Whether the first wrong value of a chain is a decision more often than by chance.
 
-    chains: of quality.inspect(). Chance is the share of decisions among all values that the chains
-    of a student hold up to their first wrong one, that one included: if every value were as
-    likely to go wrong, this share of the first mistakes would be decisions. One row a student and
-    split, whose chains answer different questions: split, method, seed, chains, wrong (chains with
-    a mistake), of the form (no value, but a sentence left out, added or garbled), values (wrong
-    ones), decided (share of those), low, high (95 % Wilson interval over chains), chance, p
-    (two-sided binomial test), p_holm (corrected over all rows).
+    chains: of quality.inspect(). Chance is counted family by family, as families hold more or less
+    to decide and fail more or less often: of the values that a method's chains hold up to their
+    first wrong one, that one included, the share that are decisions; then its mean over the chains
+    with a wrong value. One row a split, method and families ("all", "no expressions": without
+    EXPRESSIONS): seeds, chains, wrong (chains with a mistake), of the form (no value, but a
+    sentence left out, added or garbled), values (wrong ones), decided (share of those), chance,
+    chance_by_length (the same share of characters in place of values), low, high (95 % interval of
+    decided, as in _interval, chance taken as known), p (of decided less chance), p_holm (all rows).
     """
     rows = []
-    for (split, method, seed), part in chains.groupby(["split", "method", "seed"], sort=False):
-        values = part["role"].isin(["decided", "copied"]).sum()
-        decided = int((part["role"] == "decided").sum())
-        seen = part[["decided_seen", "copied_seen"]].sum()
-        chance = seen["decided_seen"] / max(1, seen.sum())
-        row = {"split": split, "method": method, "seed": seed, "chains": len(part)}
-        row |= {
-            "wrong": int(part["first"].notna().sum()),
-            "form": int((part["role"] == "form").sum()),
-        }
-        rows.append({**row, "values": int(values), **_against(decided, int(values), chance)})
+    for (split, method), own in chains.groupby(["split", "method"], sort=False):
+        plain = own[~own["task"].isin(EXPRESSIONS)]
+        groups = {"all": own} | ({"no expressions": plain} if 0 < len(plain) < len(own) else {})
+        rows += [
+            {"split": split, "method": method, "families": families, **_against_chance(part)}
+            for families, part in groups.items()
+        ]
     table = pd.DataFrame(rows)
-    return table.assign(p_holm=multipletests(table["p"], method="holm")[1])
+    return table.assign(p_holm=statistics.holm(table["p"]))
 
 
-def _against(decided: int, values: int, chance: float) -> dict[str, float]:
-    """A share beside that of chance, and how surprising it is."""
-    if not values:
-        return dict.fromkeys(("decided", "low", "high"), np.nan) | {"chance": chance, "p": 1.0}
-    low, high = proportion_confint(decided, values, method="wilson")
-    p = stats.binomtest(decided, values, chance).pvalue
-    return {"decided": decided / values, "low": low, "high": high, "chance": chance, "p": p}
+def _chance(part: pd.DataFrame, unit: str) -> pd.Series:
+    """Of each chain: the share of decisions among what was written in its family so far."""
+    sums = part.groupby("task")[[f"decided_{unit}", f"copied_{unit}"]].sum()
+    return part["task"].map(sums.iloc[:, 0] / sums.sum(axis=1))
+
+
+def _against_chance(part: pd.DataFrame) -> dict[str, float]:
+    """A row of first_mistakes, without what names it.
+
+    A chain scores 1 less chance where its first wrong value is decided, 0 less chance where it is
+    copied, and 0 where it has none: the mean of these over the share of chains that have one is
+    decided less chance.
+    """
+    decided, wrong = part["role"] == "decided", part["role"].isin(["decided", "copied"])
+    counts = {"seeds": part["seed"].nunique(), "chains": len(part)}
+    counts |= {"wrong": int(part["first"].notna().sum())}
+    counts |= {"form": int((part["role"] == "form").sum()), "values": int(wrong.sum())}
+    if not wrong.any():
+        names = ("decided", "chance", "chance_by_length", "low", "high", "p")
+        return counts | dict.fromkeys(names, np.nan)
+    chance, by_length = (_chance(part, unit) for unit in ("seen", "length"))
+    scores = part.assign(score=(decided - chance).where(wrong, 0.0))
+    found = _interval(scores.pivot(index="question_id", columns="seed", values="score").to_numpy())
+    expected, share = chance[wrong].mean(), wrong.mean()
+    bounds = {name: np.clip(expected + found[name] / share, 0, 1) for name in ("low", "high")}
+    shares = {"decided": decided[wrong].mean(), "chance": expected}
+    return (
+        counts | shares | {"chance_by_length": by_length[wrong].mean()} | bounds | {"p": found["p"]}
+    )
 
 
 def hazards(chains: pd.DataFrame, by: Sequence[str] = ("split", "method")) -> pd.DataFrame:

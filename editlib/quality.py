@@ -6,17 +6,30 @@ place in the prompt is worth can be told from what an answer is worth.
 """
 
 import re
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from itertools import permutations
 from pathlib import Path
+from random import Random
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 from statsmodels.stats.inter_rater import cohens_kappa
 
-from editlib import answers, checking, exams, mistakes, pipeline, prompts, puzzles, statistics
+from editlib import (
+    answers,
+    checking,
+    cores,
+    exams,
+    mistakes,
+    pipeline,
+    prompts,
+    puzzles,
+    statistics,
+)
 from editlib.checking import Check
 from editlib.completions import CompletionStore, Reply, Request
 from editlib.endpoint import EndpointTeacher
@@ -27,8 +40,10 @@ from editlib.workspace import Workspace, digest
 
 TEACHER = "teacher"  # as a method among those of the students
 ROLES = ("decided", "copied", "form")  # of the place where a chain first goes wrong
+SEEN = ("decided_seen", "copied_seen", "decided_length", "copied_length")
 SCORES = range(1, 11)
 JUDGED = 3  # answers to a prompt
+BLOCK = 400  # answers checked by one process at a time
 
 # --- step by step ----------------------------------------------------------------------------
 
@@ -53,7 +68,10 @@ def chains(ws: Workspace) -> pd.DataFrame:
 def _chains(ws: Workspace, folder: Path) -> None:
     asked = {q.id: q for name in pipeline.evaluated(ws) for q in pipeline.split(ws, name)}
     told = pd.concat([taught(ws, "test"), exams.read_predictions(ws)], ignore_index=True)
-    inspected = inspect(told, asked)
+    keys = _distinct(told)
+    blocks = [keys[start : start + BLOCK] for start in range(0, len(keys), BLOCK)]
+    known = ChainMap(*cores.run_all(partial(_known, asked), blocks, desc="chains"))
+    inspected = _inspected(told, known)
     write_frame(folder / "chains.parquet", inspected.assign(text=told["text"], read=told["read"]))
 
 
@@ -79,16 +97,31 @@ def inspect(predictions: pd.DataFrame, questions: Mapping[str, Question]) -> pd.
     right), lucky (the answer is right and a step is not); and of its first step that does not
     follow, all missing where there is none: first (the index among its steps), number (the
     solver's), position (0: start of the text, 1: end), kinds, role (of ROLES), slot; and how many
-    values up to there are decisions and how many are copied: decided_seen, copied_seen.
+    values up to there, that one included, are decisions and how many are copied: decided_seen,
+    copied_seen, and their characters: decided_length, copied_length.
     """
-    known: dict[tuple[str, str], dict] = {}
+    return _inspected(predictions, _known(questions, _distinct(predictions)))
+
+
+Key = tuple[str, str]  # the id of a question and an answer to it
+
+
+def _distinct(predictions: pd.DataFrame) -> list[Key]:
+    """The answers to check: many students give the same one."""
+    pairs = predictions[["question_id", "text"]].drop_duplicates()
+    return list(pairs.itertuples(index=False, name=None))
+
+
+def _known(questions: Mapping[str, Question], keys: Sequence[Key]) -> dict[Key, dict]:
+    """What can be said of each answer."""
+    return {key: _facts(checking.check(questions[key[0]].text, key[1]), key[1]) for key in keys}
+
+
+def _inspected(predictions: pd.DataFrame, known: Mapping[Key, dict]) -> pd.DataFrame:
+    names = ("question_id", "task", "split", "method", "seed", "correct")
     rows = []
     for row in predictions.to_dict("records"):
-        key = row["question_id"], row["text"]
-        if key not in known:
-            known[key] = _facts(checking.check(questions[key[0]].text, key[1]), key[1])
-        facts = known[key]
-        names = ("question_id", "task", "split", "method", "seed", "correct")
+        facts = known[row["question_id"], row["text"]]
         lucky = row["correct"] and not facts["reasoned"]
         rows.append({**{name: row[name] for name in names}, **facts, "lucky": lucky})
     return pd.DataFrame(rows)
@@ -97,20 +130,19 @@ def inspect(predictions: pd.DataFrame, questions: Mapping[str, Question]) -> pd.
 def first_kinds(chains: pd.DataFrame) -> pd.DataFrame:
     """By which kind of mistake chains first go wrong; what two kinds explain counts for both.
 
-    chains: of inspect(). Returns method, seed, split, task, made (a kind's short name), answers,
-    share (of all answers, 0 to 1).
+    chains: of inspect(). Returns one row a chain and kind: method, seed, split, task, question_id,
+    made (the short name of a kind that the checker tells), has (0 or
+    1).
     """
-    keys = ["method", "seed", "split", "task"]
+    keys = ["method", "seed", "split", "task", "question_id"]
     named = chains["kinds"].fillna("").str.split("+")
-    groups = {
-        kind.short: chains[keys].assign(has=[name in each for each in named]).groupby(keys)["has"]
-        for name, kind in mistakes.KINDS.items()
-    }
     tables = [
-        group.agg(answers="size", share="mean").reset_index().assign(made=short)
-        for short, group in groups.items()
+        chains[keys].assign(
+            made=mistakes.KINDS[name].short, has=[float(name in each) for each in named]
+        )
+        for name in get_args(checking.Kind)
     ]
-    return pd.concat(tables, ignore_index=True)[[*keys, "made", "answers", "share"]]
+    return pd.concat(tables, ignore_index=True)
 
 
 def _facts(check: Check, text: str) -> dict:
@@ -144,11 +176,13 @@ def _first(check: Check, text: str) -> dict:
 
 
 def _seen(check: Check) -> dict:
-    """How many values of either sort a chain wrote until it went wrong, the wrong one included."""
+    """How many values of either sort a chain wrote until it went wrong, and their characters."""
     until = len(check.steps) if check.first is None else check.first + 1
-    counts = {"decided_seen": 0, "copied_seen": 0}
+    counts = dict.fromkeys(SEEN, 0)
     for value in (value for step in check.steps[:until] for value in step.values):
-        counts["decided_seen" if value.key else "copied_seen"] += 1
+        role = "decided" if value.key else "copied"
+        counts[f"{role}_seen"] += 1
+        counts[f"{role}_length"] += value.end - value.start
         if value.wrong:
             break
     return counts
@@ -185,17 +219,23 @@ def validity(chains: pd.DataFrame) -> pd.DataFrame:
     ].astype({"answers": int})
 
 
-def cases(chains: pd.DataFrame, fails: str, succeeds: str) -> list[str]:
+def cases(chains: pd.DataFrame, fails: str, succeeds: str) -> list[tuple[str, int]]:
     """Questions where the teacher and one method first go wrong at the same step, and another
-    method is right from start to end; ids in their order.
+    method, of the same seed, is right from start to end; (id, seed), ids in their order.
 
-    chains: of inspect(), one seed, the teacher's among them.
+    chains: of inspect(), the teacher's among them.
     """
-    first = chains.pivot(index="question_id", columns="method", values="number")
-    reasoned = chains.pivot(index="question_id", columns="method", values="reasoned")
-    met = first[TEACHER].eq(first[fails]) & reasoned[succeeds].eq(True)
-    order = dict.fromkeys(chains["question_id"])
-    return [question for question in order if met[question]]
+    table = chains.set_index(["method", "seed", "question_id"])
+    first, reasoned = table["number"], table["reasoned"]
+    (taught,) = {seed for method, seed, _ in table.index if method == TEACHER}
+    seeds = [{seed for m, seed, _ in table.index if m == name} for name in (fails, succeeds)]
+    return [
+        (question, seed)
+        for question in dict.fromkeys(chains["question_id"])
+        for seed in sorted(set.intersection(*seeds))
+        if first[TEACHER, taught, question] == first[fails, seed, question]
+        and reasoned[succeeds, seed, question]
+    ]
 
 
 def trial(
@@ -226,6 +266,54 @@ def _tried(cot: CoT, known: Sequence[Mapping], questions: Mapping[str, Question]
     named = found and kinds == {*step.kinds}
     ambiguous = found and not named and kinds <= {*step.kinds, *step.also}
     return cot.task, 0, 0, 1, found, named, ambiguous
+
+
+_ALTERED = re.compile(r"\d+|True|False|(?<=\()[A-G](?=\))")  # numbers, truth values, options
+
+
+def alter(text: str, rng: Random) -> tuple[str, int, int] | None:
+    """A text with one number, truth value or option exchanged, and where; None: it has none.
+
+    >>> alter("It is False.", Random(0))
+    ('It is True.', 6, 10)
+    """
+    if not (found := list(_ALTERED.finditer(text))):
+        return None
+    match = rng.choice(found)
+    others = {"True": ["False"], "False": ["True"]}.get(match[0])
+    if others is None and match[0].isdigit():
+        others = [str(int(match[0]) + more) for more in (1, 2, 10)]
+    other = rng.choice(others or sorted(set("ABCDEFG") - {match[0]}))
+    start = match.start()
+    return text[:start] + other + text[match.end() :], start, start + len(other)
+
+
+def altered_trial(
+    chains: pd.DataFrame, questions: Mapping[str, Question], seed: int = 0
+) -> pd.DataFrame:
+    """The checker on chains of students, each with one value exchanged by hand.
+
+    chains: of chains(). Those are taken that are right from start to end, and no solver has a part
+    in what is put into them, so what is wrong with them, and where, is known by another route.
+    Returns for each task: altered (chains), step (the first step that does not follow is the one
+    altered), found (and the first wrong value of it holds the characters altered).
+    """
+    right = chains[chains["reasoned"] & (chains["method"] != TEACHER)]
+    rows = []
+    for row in right.drop_duplicates(["question_id", "text"]).to_dict("records"):
+        if altered := alter(row["text"], Random(f"{seed}|{row['question_id']}|{row['text']}")):
+            rows.append((row["task"], 1, *_met(questions[row["question_id"]].text, *altered)))
+    table = pd.DataFrame(rows, columns=["task", "altered", "step", "found"])
+    return table.groupby("task", sort=False).sum().astype(int).reset_index()
+
+
+def _met(question: str, text: str, start: int, end: int) -> tuple[bool, bool]:
+    """Whether the first step that does not follow, and its first wrong value, hold a place."""
+    found = checking.check(question, text)
+    step = found.steps[found.first] if found.first is not None else None
+    places = [step, *step.wrong[:1]] if step else []
+    holds = [place.start <= start and end <= place.end for place in places]
+    return holds[:1] == [True], holds == [True, True]
 
 
 # --- a judge ---------------------------------------------------------------------------------

@@ -113,7 +113,7 @@ WRITERS = ["teacher", "Std-CoT", "EDIT"]
 
 
 def firsts():
-    table = numbers(rows(split=SPLITS, method=WRITERS, seed=[0, 1]), "decided")
+    table = numbers(rows(split=SPLITS, method=WRITERS, families=figures.FAMILIES), "decided")
     return table.assign(low=table["decided"] - 0.1, high=table["decided"] + 0.1, chance=0.5)
 
 

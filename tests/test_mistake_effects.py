@@ -3,25 +3,25 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from editlib import figures, mistakes
 from editlib.errors import KitError
-from editlib.records import Prediction, Question
 
 
 def table(effect, seeds=10, noise=0.03, seed=0, split="test"):
-    """Accuracies by kind, seed and task; LE is better by effect, seeds and tasks differ."""
+    """Scores by kind, seed and question; LE is better by effect, seeds and tasks differ."""
     rng = np.random.default_rng(seed)
     of_seed, of_task = rng.normal(0, 0.05, seeds), rng.normal(0, 0.2, 5)
     rows = [
-        (kind, s, split, f"task {t}", 0.5 + of_seed[s] + of_task[t] + effect * (kind == "LE"))
+        (kind, s, split, f"task {t}", f"{t}/{q}", 0.5 + of_seed[s] + of_task[t])
         for kind in ("LE", "KE", "MCE")
         for s in range(seeds)
         for t in range(5)
+        for q in range(4)
     ]
-    frame = pd.DataFrame(rows, columns=["kind", "seed", "split", "task", "accuracy"])
-    return frame.assign(accuracy=frame["accuracy"] + rng.normal(0, noise, len(frame)))
+    frame = pd.DataFrame(rows, columns=["kind", "seed", "split", "task", "question_id", "correct"])
+    own = effect * (frame["kind"] == "LE") + rng.normal(0, noise, len(frame))
+    return frame.assign(correct=frame["correct"] + own)
 
 
 def row(found, kind, other):
@@ -41,19 +41,11 @@ def test_without_an_effect_nothing_is_claimed():
     assert "undecided" in mistakes.statement(found.iloc[0])
 
 
-def test_the_smallest_effect_is_the_one_that_is_found_four_times_in_five():
-    rng = np.random.default_rng(1)
-    effect = mistakes.smallest_effect(spread=1.0, seeds=10)
-    draws = rng.normal(effect, 1.0, (4_000, 10))
-    assert (stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05).mean() == pytest.approx(
-        0.8, abs=0.02
-    )
-    assert mistakes.smallest_effect(1.0, 30) < effect < mistakes.smallest_effect(1.0, 10, 3)
-
-
 def test_the_mixed_model_agrees_with_the_paired_comparison():
     data = pd.concat([table(0.05), table(0.0, seed=5, split="longer")])
-    fitted = mistakes.mixed_model(data, reference="KE").set_index(["split", "kind"])
+    means = data.groupby(["kind", "seed", "split", "task"], as_index=False, sort=False)
+    means = means["correct"].mean().rename(columns={"correct": "accuracy"})
+    fitted = mistakes.mixed_model(means, reference="KE").set_index(["split", "kind"])
     paired = mistakes.compare_kinds(data).query("kind == 'LE' and other == 'KE'").set_index("split")
     for split in ("test", "longer"):
         here = fitted.loc[(split, "LE")]
@@ -74,15 +66,18 @@ def test_the_figure_shows_every_comparison_of_every_split():
     assert first.get_yticklabels()[0].get_text() == "LE less KE"
 
 
-def test_the_mistakes_of_students_are_counted_by_who_made_them():
-    asked = [Question(str(n), "puzzles", "sums", "test", "?", "4") for n in range(2)]
-    texts = {"KRSL on LE": ["2 + 2 = 5", "2 + 2 = 4"], "KRSL on MCE": ["fine", "fine"]}
-    answers = [
-        Prediction(q.id, "sums", "test", method, 0, text, "4", None, False)
-        for method, told in texts.items()
-        for q, text in zip(asked, told, strict=True)
+def test_what_is_in_reach_is_less_where_other_questions_count_and_more_with_more_seeds():
+    rng = np.random.default_rng(2)
+    right = rng.random((3, 2, 60)) < 0.5  # seeds, methods, questions
+    rows = [
+        ("test", name, seed, str(q), right[seed, m, q])
+        for seed in range(3)
+        for m, name in enumerate(("EDIT", "EDIT w/o KRSL"))
+        for q in range(60)
     ]
-    made = mistakes.mistakes_made(asked, answers, mistakes.by_rules)
-    sums = made.query("made == 'MCE'").set_index("method")["share"]
-    assert sums.to_dict() == {"KRSL on LE": 0.5, "KRSL on MCE": 0.0}
-    assert (made["answers"] == 2).all()
+    told = pd.DataFrame(rows, columns=["split", "method", "seed", "question_id", "correct"])
+    found = mistakes.reachable(told, "EDIT", "EDIT w/o KRSL", 3, seeds=(3, 10))
+    assert found["seeds"].tolist() == [3, 10]
+    assert found["new_questions"].is_monotonic_decreasing
+    assert found["same_questions"].is_monotonic_decreasing
+    assert mistakes.reachable(told.iloc[:0], "EDIT", "EDIT w/o KRSL", 3, seeds=(3,)).empty

@@ -13,19 +13,22 @@ TEXT = "What is the value of 2 * 2?"
 CHAIN = "We have 2 * 2. Now 2 * 2 = 4, leaving 4. Therefore, the answer is 4."
 
 
-def chains(roles, decided_seen=1, copied_seen=1, seed=0, method="EDIT"):
+def chains(roles, decided_seen=1, copied_seen=1, seed=0, task="sums"):
     """Rows of quality.inspect() whose first mistakes are of these roles; None: no mistake."""
     rows = [
         {
             "split": "test",
-            "method": method,
+            "method": "EDIT",
             "seed": seed,
+            "question_id": f"{task}/{i}",
             "role": role,
-            "task": "sums",
+            "task": task,
             "first": None if role is None else 0,
             "position": None if role is None else i / len(roles),
             "decided_seen": decided_seen,
             "copied_seen": copied_seen,
+            "decided_length": decided_seen,
+            "copied_length": 4 * copied_seen,
             "slot": "sum",
             "kinds": "other",
         }
@@ -49,8 +52,9 @@ def test_chance_is_the_share_of_decisions_among_what_was_written_so_far():
     rows = pivots.first_mistakes(chains(["decided"] * 9 + ["copied", "form", None], 1, 3))
     (row,) = rows.to_dict("records")
     assert (row["chains"], row["wrong"], row["form"], row["values"]) == (12, 11, 1, 10)
-    assert (row["decided"], row["chance"]) == (0.9, 0.25)
-    assert row["low"] < 0.9 < row["high"] and row["p"] < 1e-4
+    assert (row["decided"], row["chance"]) == (pytest.approx(0.9), 0.25)
+    assert row["chance_by_length"] == pytest.approx(1 / 13)  # copies are long here
+    assert row["low"] < 0.9 < row["high"] and row["p"] < 0.01
 
 
 def test_mistakes_spread_as_by_chance_are_not_called_anything_else():
@@ -58,12 +62,52 @@ def test_mistakes_spread_as_by_chance_are_not_called_anything_else():
     assert row["decided"] == row["chance"] == 0.5 and row["p"] == pytest.approx(1)
 
 
-def test_many_students_are_corrected_for_and_one_without_mistakes_does_not_count():
+def test_chance_is_that_of_each_family_and_not_of_their_sum():
+    """Families where all is decided fail often, those where all is copied seldom: mere chance."""
+    decides = chains(["decided"] * 8 + [None] * 2, 1, 0, task="boolean_expressions")
+    copies = chains(["copied"] * 2 + [None] * 8, 0, 1, task="sums")
+    both = pivots.first_mistakes(pd.concat([decides, copies])).set_index("families")
+    assert both.loc["all", "decided"] == both.loc["all", "chance"] == 0.8
+    pooled = 0.5  # of all values
+    assert both.loc["all", "chance"] != pooled
+    assert both.loc["no expressions", ["decided", "chance", "values"]].tolist() == [0, 0, 2]
+
+
+def test_the_interval_ranges_over_seeds_as_well():
+    alike = pd.concat([chains(["decided"] * 10 + ["copied"] * 10, seed=s) for s in range(3)])
+    other = [["decided"] * n + ["copied"] * (20 - n) for n in (2, 10, 18)]
+    apart = pd.concat([chains(roles, seed=s) for s, roles in enumerate(other)])
+    (one,), (two,) = (pivots.first_mistakes(t).to_dict("records") for t in (alike, apart))
+    assert one["decided"] == pytest.approx(two["decided"]) == 0.5
+    assert one["high"] - one["low"] < two["high"] - two["low"]
+
+
+def gold(missed, seeds=3, questions=30):
+    """What gold_path() gives, with the share that is missed by part, and some noise."""
+    rng = np.random.default_rng(0)
+    rows = [
+        ("EDIT", seed, str(question), part, 1 - share - rng.normal(0, 0.01))
+        for seed in range(seeds)
+        for question in range(questions)
+        for part, share in missed.items()
+    ]
+    return pd.DataFrame(rows, columns=["method", "seed", "question_id", "part", "accuracy"])
+
+
+def test_a_part_that_is_missed_more_often_is_told_from_one_that_is_not():
+    found = pivots.gaps(gold({"decided": 0.10, "copied": 0.05, "wording": 0.05}))
+    found = found.set_index(["part", "other"])
+    real, none = found.loc[("decided", "copied")], found.loc[("copied", "wording")]
+    assert real["low"] < 0.05 < real["high"] and real["p_holm"] < 0.01
+    assert none["low"] < 0 < none["high"] and none["p_holm"] > 0.05
+    assert (real["seeds"], real["questions"]) == (3, 30)
+
+
+def test_a_method_without_mistakes_has_no_share():
     table = pivots.first_mistakes(
-        pd.concat([chains(["decided"] * 12, seed=s) for s in range(3)] + [chains([None], seed=3)])
+        pd.concat([chains(["decided"] * 12), chains([None]).assign(method="Std-CoT")])
     )
-    assert (table["p_holm"] >= table["p"]).all() and table["p_holm"].iloc[0] > table["p"].iloc[0]
-    assert table["p"].iloc[3] == 1 and np.isnan(table["decided"].iloc[3])
+    assert np.isnan(table["decided"].iloc[1]) and np.isnan(table["p_holm"].iloc[1])
 
 
 def test_hazards_divide_what_went_wrong_by_what_was_written():

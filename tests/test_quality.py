@@ -1,5 +1,7 @@
 """Quality of chains: counted by steps on puzzles, and scored by a judge in every order."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -59,10 +61,9 @@ def test_one_mistake_leaves_the_other_steps_valid_but_not_right():
 
 def test_chains_are_counted_by_the_kind_of_their_first_mistake():
     made = quality.first_kinds(inspected(TEXTS | {"garbage": GARBAGE}).reset_index())
-    shares = made.pivot(index="method", columns="made", values="share")
+    shares = made.pivot(index="method", columns="made", values="has")
     assert shares.loc["bad"].to_dict() == {"LE": 0, "KE": 0, "MCE": 1, "OE": 0}
     assert shares.loc["good"].sum() == 0
-    assert set(made["answers"]) == {1}
 
 
 def test_values_are_counted_up_to_the_first_wrong_one():
@@ -70,6 +71,7 @@ def test_values_are_counted_up_to_the_first_wrong_one():
     assert rows.loc["good", ["decided_seen", "copied_seen"]].tolist() == [1, 4]
     assert rows.loc["bad", ["decided_seen", "copied_seen"]].tolist() == [1, 2]
     assert rows.loc["lucky", ["decided_seen", "copied_seen"]].tolist() == [0, 1]
+    assert rows.loc["good", "decided_length"] == 1 and rows.loc["good", "copied_length"] > 4
 
 
 def test_shares_are_means_over_seeds_with_an_interval():
@@ -84,7 +86,7 @@ def test_shares_are_means_over_seeds_with_an_interval():
 def test_a_case_needs_the_same_step_and_a_chain_that_is_right_to_the_end():
     names = [quality.TEACHER, "Std-CoT", "EDIT"]
     met = inspected(dict(zip(names, [BAD, BAD, GOOD], strict=True))).reset_index()
-    assert quality.cases(met, fails="Std-CoT", succeeds="EDIT") == ["q"]
+    assert quality.cases(met, fails="Std-CoT", succeeds="EDIT") == [("q", 0)]
     assert quality.cases(met, fails="EDIT", succeeds="Std-CoT") == []
     elsewhere = inspected(dict(zip(names, [BAD, LUCKY, GOOD], strict=True))).reset_index()
     assert quality.cases(elsewhere, fails="Std-CoT", succeeds="EDIT") == []
@@ -107,6 +109,19 @@ def test_the_trial_sees_what_was_planted_and_an_overlooked_mistake():
     swapped = {"c0": known["c1"], "c1": known["c0"]}  # a trial that cannot fail tries nothing
     (row,) = quality.trial(cots, swapped, {"t": asked}).to_dict("records")
     assert (row["alarms"], row["found"]) == (1, 0)
+
+
+def test_a_value_exchanged_by_hand_is_met_where_it_stands():
+    told = inspected({"EDIT": GOOD, "Std-CoT": BAD}).reset_index()
+    told["text"] = told["method"].map({"EDIT": GOOD, "Std-CoT": BAD})
+    (row,) = quality.altered_trial(told, {"q": QUESTION}).to_dict("records")
+    assert (row["altered"], row["step"], row["found"]) == (1, 1, 1)  # of the right one alone
+
+
+def test_a_place_that_is_not_the_first_mistake_is_not_met():
+    (wrong,) = re.finditer("Therefore", BAD)
+    assert quality._met(QUESTION.text, BAD, *wrong.span()) == (False, False)
+    assert quality._met(QUESTION.text, GOOD, *wrong.span()) == (False, False)
 
 
 def test_the_teacher_answers_the_questions_of_a_split_as_students_do(tmp_path):

@@ -34,9 +34,8 @@ from editlib.mistakes.classifiers import (
 )
 from editlib.mistakes.effects import (
     compare_kinds,
-    mistakes_made,
     mixed_model,
-    smallest_effect,
+    reachable,
     statement,
 )
 from editlib.mistakes.exam import exam
@@ -91,15 +90,14 @@ __all__ = [
     "labels",
     "located",
     "misread",
-    "mistakes_made",
     "mixed_model",
     "noted",
     "planted",
+    "reachable",
     "read_kinds",
     "register",
     "restricted",
     "shorts",
-    "smallest_effect",
     "statement",
     "tally",
     "usual",

@@ -1,6 +1,6 @@
 """Does the kind of mistake trained on matter? Differences with power, and what they cannot say.
 
-Tables are tidy: one row a (kind, seed, split, task) with an outcome such as accuracy (0 to 1).
+Tables are tidy: one row a (kind, seed, split, question) with an outcome such as correct.
 """
 
 import warnings
@@ -10,69 +10,83 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 import statsmodels.formula.api as smf
-from scipy import stats
-from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.power import TTestPower
 
+from editlib import statistics
 from editlib.errors import KitError
-from editlib.mistakes.classifiers import Classifier, chains
-from editlib.mistakes.kinds import KINDS
-from editlib.records import CoT, Prediction, Question
 
-POWER, ALPHA = 0.8, 0.05
+ALPHA = 0.05
 
 
 def compare_kinds(
-    table: pd.DataFrame, outcome: str = "accuracy", by: Sequence[str] = ("split",)
+    table: pd.DataFrame, outcome: str = "correct", by: Sequence[str] = ("split",)
 ) -> pd.DataFrame:
-    """Each two kinds, paired by seed, in each group of by: difference, interval, what was in reach.
+    """Each two kinds, paired by question and seed, in each group of by.
 
-    The outcome of a seed is its mean over tasks. Returns by, kind, other, seeds, difference (kind
-    less other), low, high (95 %, t over seeds), p, p_holm (over all rows), smallest: the
-    difference that so many seeds would have shown with a probability of 80 %, were it there
-    (two-sided, 5 % shared among all rows). Raises KitError with fewer than two seeds.
+    table: one row a kind, seed and question_id, with the outcome (0 or 1) and the columns of by.
+    Returns by, kind, other, seeds, questions, difference (kind less other), low, high (95 %, over
+    seeds and questions), low_seeds, high_seeds (these questions again), p, p_holm (over all rows),
+    smallest: the difference that so many seeds and questions would have shown with a probability
+    of 80 %, were it there (two-sided, 5 % shared among all rows); 1 where it would have shown none,
+    nan where nothing varies.
+    Raises KitError with fewer than two seeds.
     """
     rows = []
     for group, part in table.groupby(list(by), sort=False):
-        wide = part.pivot_table(index="seed", columns="kind", values=outcome, sort=False)
-        for kind, other in combinations(wide.columns, 2):
-            rows.append((*group, kind, other, (wide[kind] - wide[other]).dropna().to_numpy()))
+        scores = part.pivot(index="question_id", columns=["kind", "seed"], values=outcome) * 1.0
+        for kind, other in combinations(part["kind"].unique(), 2):
+            differences = (scores[kind] - scores[other]).dropna(axis=1, how="all").dropna()
+            rows.append((*group, kind, other, differences.to_numpy()))
     found = pd.DataFrame(rows, columns=[*by, "kind", "other", "differences"])
     numbers = [_paired(each, len(found)) for each in found.pop("differences")]
     found = pd.concat([found, pd.DataFrame(numbers)], axis=1)
-    found["p_holm"] = multipletests(found["p"], method="holm")[1]
-    return found[[*by, "kind", "other", *_NUMBERS]]
+    return found.assign(p_holm=statistics.holm(found["p"]))[[*by, "kind", "other", *_NUMBERS]]
 
 
-_NUMBERS = ("seeds", "difference", "low", "high", "p", "p_holm", "smallest")
+_BOUNDS = ("low", "high", "low_seeds", "high_seeds")
+_NUMBERS = ("seeds", "questions", "difference", *_BOUNDS, "p", "p_holm", "smallest")
 
 
 def _paired(differences: np.ndarray, comparisons: int) -> dict[str, float]:
-    n = len(differences)
-    if n < 2:
-        raise KitError(f"found {n} seed that two kinds share, a comparison needs 2 or more")
-    half = stats.sem(differences) * stats.t.ppf(0.975, n - 1)
-    mean = differences.mean()
-    # Differences that are all the same have no spread to test against.
-    p = stats.ttest_1samp(differences, 0).pvalue if half else float(mean == 0)
-    row = {"seeds": n, "difference": mean, "low": mean - half, "high": mean + half, "p": p}
-    return row | {"smallest": smallest_effect(differences.std(ddof=1), n, comparisons)}
+    questions, seeds = differences.shape
+    if seeds < 2:
+        raise KitError(f"found {seeds} seed that two kinds share, a comparison needs 2 or more")
+    found, variances = statistics.estimate(differences), statistics.spread(differences)
+    varies = variances is not None and np.ptp(differences) > 0
+    alpha = ALPHA / comparisons
+    smallest = statistics.detectable(variances, seeds, questions, alpha) if varies else np.nan
+    row = {"seeds": seeds, "questions": questions, "difference": found.mean, "p": found.p}
+    bounds = {name: np.clip(getattr(found, name), -1, 1) for name in _BOUNDS}
+    return row | bounds | {"smallest": np.minimum(smallest, 1.0)}
 
 
-def smallest_effect(spread: float, seeds: int, comparisons: int = 1) -> float:
-    """The mean difference that a paired t test over seeds finds with a probability of 80 %.
+def reachable(
+    predictions: pd.DataFrame, method: str, baseline: str, comparisons: int, seeds: Sequence[int]
+) -> pd.DataFrame:
+    """The smallest difference that so many seeds find with a probability of 80 %, split by split.
 
-    spread: standard deviation of the differences over seeds; the result is in its unit. 5 %,
-    two-sided, is shared among the comparisons (Bonferroni).
+    Judged by how the difference of two methods varies, paired by question and seed; 5 %,
+    two-sided, shared among the comparisons (Bonferroni). Returns split, seeds, same_questions
+    (what holds of these questions alone) and new_questions (as many others; what holds of the
+    method), shares. Splits in which nothing varies are left out.
     """
-    size = TTestPower().solve_power(nobs=seeds, alpha=ALPHA / comparisons, power=POWER)
-    return float(size) * float(spread)
+    rows = []
+    for split, part in predictions.groupby("split", sort=False):
+        differences = statistics.paired(part, method, baseline).to_numpy()
+        variances = statistics.spread(differences)
+        if variances is None or not differences.mean(axis=0).std():
+            continue
+        size = len(differences), ALPHA / comparisons
+        for n in seeds:
+            found = [statistics.detectable(variances, n, *size, asked) for asked in ("same", "new")]
+            rows.append((split, n, *found))
+    return pd.DataFrame(rows, columns=["split", "seeds", "same_questions", "new_questions"])
 
 
 def mixed_model(table: pd.DataFrame, reference: str, outcome: str = "accuracy") -> pd.DataFrame:
     """Kinds against a reference in each split, by a mixed-effects model.
 
-    Fixed: the kind. Random and crossed: the seed and the task. Returns split, kind, other (the
+    table: one row a (kind, seed, split, task) with the outcome, a mean over questions. Fixed: the
+    kind. Random and crossed: the seed and the task. Returns split, kind, other (the
     reference), rows, difference, low, high (95 %), p, converged.
     """
     found = []
@@ -102,33 +116,11 @@ def statement(row: pd.Series) -> str:
     points = {name: 100 * row[name] for name in ("difference", "low", "high", "smallest")}
     said = (
         f"{row['kind']} less {row['other']}: {points['difference']:+.1f} points "
-        f"({points['low']:+.1f} to {points['high']:+.1f}, {row['seeds']:.0f} seeds)"
+        f"({points['low']:+.1f} to {points['high']:+.1f}; {row['seeds']:.0f} seeds, "
+        f"{row['questions']:.0f} questions)"
     )
+    if np.isnan(row["smallest"]):
+        return f"{said}; the same on every question, so nothing tells what could have gone unseen."
     if row["p_holm"] < ALPHA:
         return f"{said}; a difference."
     return f"{said}; undecided: one below {points['smallest']:.1f} points would often go unseen."
-
-
-def mistakes_made(
-    questions: Sequence[Question], predictions: Sequence[Prediction], classify: Classifier
-) -> pd.DataFrame:
-    """Which kinds of mistakes students make: one row a (method, seed, split, task, made).
-
-    Columns beside these: answers, share (of them that hold a mistake of this kind, 0 to 1).
-    Rename method to kind, and compare_kinds(..., "share", ["split", "made"]) shows the transfer.
-    """
-    cots = [
-        CoT(p.question_id, p.question_id, p.task, "student", p.text, p.answer, p.read, "")
-        for p in predictions
-    ]
-    verdicts = classify(chains(questions, cots))
-    table = pd.DataFrame(
-        [
-            (p.method, p.seed, p.split, p.task, kind.short, name in (verdict.kinds or ()))
-            for p, verdict in zip(predictions, verdicts, strict=True)
-            for name, kind in KINDS.items()
-        ],
-        columns=["method", "seed", "split", "task", "made", "has"],
-    )
-    keys = ["method", "seed", "split", "task", "made"]
-    return table.groupby(keys, sort=False)["has"].agg(answers="size", share="mean").reset_index()

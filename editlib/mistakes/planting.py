@@ -41,8 +41,10 @@ def planted(
 
     pairs: those whose correct sides are used, where the teacher knows of no mistake in them.
     Left out is a question in which the kind cannot be planted, or to which the planted chain
-    gives the right answer. The truth lies under wrong_completion, as pipeline.known_mistakes has
-    it. Raises KitError for a kind without a way to plant it.
+    gives the right answer. All are of D+dual: a pair of D-dual begins with a CoT that the teacher
+    got wrong by itself, and a planted mistake is nobody's own. The truth lies under
+    wrong_completion, as pipeline.known_mistakes has it. Raises KitError for a kind without a way to
+    plant it.
     """
     if kind.plant is None:
         raise KitError(f"kind {kind.name!r} has no plant; give its entry one: Kind(..., plant=...)")
