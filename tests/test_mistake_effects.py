@@ -41,6 +41,18 @@ def test_without_an_effect_nothing_is_claimed():
     assert "undecided" in mistakes.statement(found.iloc[0])
 
 
+def test_where_nothing_varies_nothing_is_said_of_what_was_in_reach():
+    found = mistakes.compare_kinds(table(0.0, noise=0.0)).iloc[0]
+    assert found["difference"] == 0 and np.isnan(found["smallest"])
+    assert "nothing tells" in mistakes.statement(found)
+
+
+def test_no_bound_lies_beyond_what_shares_can_differ_by():
+    rare = table(0.0, seeds=2, noise=2.0).query("task == 'task 0'")
+    found = mistakes.compare_kinds(rare)
+    assert found[["low", "high", "smallest"]].abs().max(axis=None) <= 1
+
+
 def test_the_mixed_model_agrees_with_the_paired_comparison():
     data = pd.concat([table(0.05), table(0.0, seed=5, split="longer")])
     means = data.groupby(["kind", "seed", "split", "task"], as_index=False, sort=False)
