@@ -37,7 +37,7 @@ from editlib.records import Question, read_frame, write_frame
 from editlib.workspace import Workspace
 
 PARTS = ("decided", "copied", "wording")  # of a right chain; each token is of one
-BATCH = 32
+BATCH = 8  # rows: the logits of more would not fit a processor's cache
 EXPRESSIONS = ("boolean_expressions", "multistep_arithmetic")  # each step copies what is left
 PLACES = 41  # of a text, from its start to its end
 CODE = (bases, batching, checking, keysteps, objectives, prompts, puzzles, students, Path(__file__))
@@ -115,6 +115,7 @@ def _foreseen(ws: Workspace, rows: list[dict], student: tuple[str, int]) -> pd.D
     model = students.load_base(ws.profile.student)
     if path := _path(method):
         model = students.load_adapter(model, grid.adapter(ws, path, seed)).merge_and_unload()
+    rows = sorted(rows, key=lambda row: len(row["prompt"]) + len(row["response"]))  # little padding
     tokens = pd.concat(
         foresight(model, rows[start : start + BATCH]) for start in range(0, len(rows), BATCH)
     )

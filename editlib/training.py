@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate.utils import send_to_device
-from datasets import Dataset
 from peft import PeftModel
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
@@ -188,7 +187,7 @@ def fit(
     trainer = StudentTrainer(
         model=model,
         args=arguments,
-        train_dataset=Dataset.from_list(list(rows)),
+        train_dataset=list(rows),
         objective=objective(settings),
         lr_decay=settings.lr_decay,
         padded=not _goes_ragged(model, arguments),
