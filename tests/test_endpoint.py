@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import os
 import signal
 import sqlite3
@@ -73,6 +74,15 @@ def test_nothing_is_lost_nothing_is_asked_twice_and_each_fault_is_counted(store,
     for fault in ("broken reply x3", "connection x2", "timeout x1", "HTTP 429 x1"):
         assert fault in said
     assert "HTTP 500 x1" in said and "HTTP 503 x1" in said
+
+
+def test_collecting_is_seldom_in_a_run_and_as_before_after_it(store, monkeypatch):
+    before, seen = gc.get_threshold(), []
+    monkeypatch.setattr(store, "add", lambda row: seen.append(gc.get_threshold()[0]))
+    with serving(by_name({"question 1": 400})) as server, pytest.raises(TeacherStopped):
+        ask(teacher(server), requests(2), store, "CEP")
+    assert seen and min(seen) > before[0]
+    assert gc.get_threshold() == before
 
 
 def test_retry_after_is_heeded(store):
@@ -395,6 +405,7 @@ def test_a_key_that_was_copied_wrongly_is_refused_and_not_repeated(monkeypatch):
 
 
 RUN = """
+import gc
 import json, sys
 from pathlib import Path
 from editlib import manifest, pipeline
