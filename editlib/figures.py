@@ -400,7 +400,7 @@ def _points_axis(ax: Axes, table: pd.DataFrame) -> None:
     ax.set_xticks(ticks, map(str, ticks), fontsize=8)
     ax.minorticks_off()
     ax.set_xlim(-max(farthest, 12), max(farthest, 12))
-    ax.set_xlabel("difference (points)")
+    ax.set_xlabel("difference (points; drawn closer beyond 10)")
 
 
 def _beside_paper(ax: Axes, row: pd.Series, y: float, decided: bool) -> None:
@@ -533,6 +533,7 @@ def confusion(table: pd.DataFrame, rows: str, columns: str) -> Figure:
     ax.tick_params(length=0)
     ax.tick_params(axis="x", rotation=45)
     ax.tick_params(axis="y", rotation=0)
+    ax.set_title("number of chains; colour: share of the row", fontsize=9)
     return figure
 
 

@@ -99,8 +99,7 @@ METHODS: dict[str, Method] = {
     "SCOTT": Method((Phase("sft", "D+ with counterfactuals"),), asked="factual"),
     "Std-CoT": Method((STD,)),
     # Distilling step-by-step (Hsieh et al. 2023): the rationale is learnt and never asked for.
-    # Its variant SBS-MI (Chen et al. 2024) is not here: its further term compares the whole
-    # vocabulary's probabilities between both tasks, and losses of this kit see chosen tokens only.
+    # Its variant SBS-MI (Chen et al. 2024) is not here: see paper.ABSENT.
     "SBS": Method((Phase("sft", "D+ as rationale and answer"),), asked="answer"),
     # CasCoD (Dai et al. 2024): the rationale without the answer, then the answer after both.
     "CasCoD": Method((Phase("sft", "D+ in two steps"),), asked="two steps"),

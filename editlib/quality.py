@@ -131,8 +131,7 @@ def first_kinds(chains: pd.DataFrame) -> pd.DataFrame:
     """By which kind of mistake chains first go wrong; what two kinds explain counts for both.
 
     chains: of inspect(). Returns one row a chain and kind: method, seed, split, task, question_id,
-    made (the short name of a kind that the checker tells), has (0 or
-    1).
+    made (the short name of a kind that the checker tells), has (0 or 1).
     """
     keys = ["method", "seed", "split", "task", "question_id"]
     named = chains["kinds"].fillna("").str.split("+")
@@ -385,6 +384,15 @@ def score_table(scores: pd.DataFrame) -> pd.DataFrame:
         interval = statistics.over_seeds(means) if len(means) else (np.nan,) * 3
         rows.append((method, len(means), part["score"].isna().mean(), *interval))
     return pd.DataFrame(rows, columns=["method", "questions", "unparsed", "score", "low", "high"])
+
+
+def judged_difference(scores: pd.DataFrame, method: str, baseline: str) -> tuple[float, ...]:
+    """How many points a method is scored above a baseline, low, high (95 %, t over questions).
+
+    Paired by question, each with its mean over orders.
+    """
+    means = scores.pivot_table(index="question_id", columns="method", values="score")
+    return statistics.over_seeds((means[method] - means[baseline]).dropna())
 
 
 def position_bias(scores: pd.DataFrame) -> pd.DataFrame:

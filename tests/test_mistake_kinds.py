@@ -66,6 +66,13 @@ def test_a_label_that_cannot_be_told_apart_is_refused(short):
         mistakes.register(Kind("mine", short, "?"))
 
 
+@pytest.mark.parametrize("name", mistakes.KINDS)
+def test_the_kinds_of_the_paper_stay_as_they_are(name):
+    with pytest.raises(mistakes.BadKind, match="choose another name"):
+        mistakes.register(Kind(name, "LX", "?"))
+    assert "LX" not in mistakes.shorts()
+
+
 def test_to_register_twice_is_to_replace():
     mistakes.register(COPYING)
     mistakes.register(Kind("copying", "CP", "?"))

@@ -232,3 +232,19 @@ def test_the_rule_judge_is_not_taken_in_by_an_answer_with_marks_in_it():
         assert quality.read_scores(reply.text) is None
     lost = quality.RuleJudge().complete(Request(prompts.judge("What is love?", [GOOD] * 3)))
     assert quality.read_scores(lost.text) is None
+
+
+def test_judged_differences_are_paired_by_question():
+    """Questions differ by far more than the two methods do on each of them."""
+    scores = pd.DataFrame(
+        [
+            {"question_id": q, "order": order, "method": m, "score": base + gain}
+            for q, base in enumerate((1, 9, 4))
+            for order in range(2)
+            for m, gain in {"A": 0.0, "B": 1.0 + (q == 0) / 10}.items()
+        ]
+    )
+    mean, low, high = quality.judged_difference(scores, "B", "A")
+    assert mean == pytest.approx(1.1 / 3 + 2 / 3) and 0.8 < low < mean < high < 1.3
+    unpaired = quality.score_table(scores).set_index("method").loc["B"]
+    assert unpaired["high"] - unpaired["low"] > 5

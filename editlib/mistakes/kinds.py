@@ -37,13 +37,17 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {}  # in the order of every table
+PAPERS = ("logical", "knowledge", "calculation", "other")  # of Table 6; they stay as they are
 
 
 def register(kind: Kind) -> Kind:
     """Add a kind, or replace the one of that name.
 
-    Raises BadKind where another kind has its label, or the label cannot be told from others.
+    Raises BadKind where the name is that of a kind of the paper, where another kind has its label,
+    or where the label cannot be told from others.
     """
+    if kind.name in PAPERS and kind.name in KINDS:
+        raise BadKind(f"kind {kind.name!r} is one of the paper's own; choose another name")
     taken = {NONE, UNREAD} | {other.short for name, other in KINDS.items() if name != kind.name}
     if kind.short in taken or "+" in kind.short or not kind.short.strip():
         raise BadKind(
