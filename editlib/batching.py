@@ -36,12 +36,15 @@ def collate_responses(rows: Sequence[dict]) -> dict[str, Tensor]:
     """SFT batch from rows of prompt and response ids, or of parts that have a weight besides.
 
     Returns input_ids, attention_mask, response (B, T) of all parts; weight (B, 1): of each one's
-    tokens, 1 unless said; items (): number of response tokens, the denominator of the loss.
+    tokens, and share (B, 1): of its row, as views.weighed gives them, 1 unless said; items ():
+    number of response tokens, the denominator of the loss.
     """
     flat = parts(rows)
     batch = _pad([(part["prompt"], part["response"]) for part in flat])
-    weight = torch.tensor([[part.get("weight", 1.0)] for part in flat])
-    return batch | {"weight": weight, "items": batch["response"].sum()}
+    said = {
+        name: torch.tensor([[part.get(name, 1.0)] for part in flat]) for name in ("weight", "share")
+    }
+    return batch | said | {"items": batch["response"].sum()}
 
 
 def collate_duals(rows: Sequence[dict]) -> dict[str, Tensor]:

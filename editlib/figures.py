@@ -161,6 +161,7 @@ STUDENTS = {  # in the order of every figure
     "SCOTT": "#cc79a7",
     "Std-CoT": "#0072b2",
     "SBS": "#44aa99",
+    "SBS-MI": "#88ccbb",
     "CasCoD": "#332288",
     "Std-CoT, repeat sampling": "#6699cc",
     "Std-CoT, dual CoTs": "#999933",

@@ -33,7 +33,7 @@ class Phase:
     """One training run: an objective on a view of the data, from the student before it.
 
     The objective is also the section of the profile's training settings that it reads; alpha,
-    beta and per, where given, stand in for those of that section.
+    beta, per and mutual, where given, stand in for those of that section.
     """
 
     objective: Literal["sft", "krsl", "dpo", "dpop", "simpo"]
@@ -43,13 +43,14 @@ class Phase:
     alpha: float | None = None
     beta: float | None = None
     per: Literal["response", "key"] | None = None
+    mutual: float | None = None  # read by sft alone, of two tasks
     kind: str | None = None  # of MISTAKES: pairs of this kind alone, as many as of the others
     pairs: str | None = None  # of PAIR_SETS: these pairs alone
 
     @property
     def changes(self) -> dict[str, float | str]:
         """The settings of the objective that differ from the profile's, by name."""
-        given = {"alpha": self.alpha, "beta": self.beta, "per": self.per}
+        given = {"alpha": self.alpha, "beta": self.beta, "per": self.per, "mutual": self.mutual}
         return {name: value for name, value in given.items() if value is not None}
 
     def __str__(self) -> str:
@@ -72,6 +73,7 @@ class Method:
 
 
 STD, MERGE = Phase("sft", "D+"), Phase("sft", "D+merge")
+SBS = Phase("sft", "D+ as rationale and answer")
 KRSL = Phase("krsl", "Ddual")
 ALPHAS, BETAS = (0, 1), (0, 0.005, 0.025, 0.05, 0.1, 0.25, 1)  # Table 4 has five of these points
 WEIGHTS = {  # (alpha, beta) -> the method; those with a name of their own by that name
@@ -99,8 +101,10 @@ METHODS: dict[str, Method] = {
     "SCOTT": Method((Phase("sft", "D+ with counterfactuals"),), asked="factual"),
     "Std-CoT": Method((STD,)),
     # Distilling step-by-step (Hsieh et al. 2023): the rationale is learnt and never asked for.
-    # Its variant SBS-MI (Chen et al. 2024) is not here: see paper.ABSENT.
-    "SBS": Method((Phase("sft", "D+ as rationale and answer"),), asked="answer"),
+    "SBS": Method((SBS,), asked="answer"),
+    # SBS-MI (Chen et al. 2024): a question's rationale shall use the words of its answer. Its code
+    # halves the loss of both tasks, and has 0.1 for this one.
+    "SBS-MI": Method((replace(SBS, mutual=0.2),), asked="answer"),
     # CasCoD (Dai et al. 2024): the rationale without the answer, then the answer after both.
     "CasCoD": Method((Phase("sft", "D+ in two steps"),), asked="two steps"),
     # Twice as many rows as there are pairs (Table 5), all of them right, or half of them wrong.
@@ -187,7 +191,7 @@ def control(method: str) -> str | None:
 def _takes(method: str, other: str) -> bool:
     """Whether two methods take equally many updates: the same phases, but for what each marks,
     how that weighs, which kind of mistake it is about, and which set of so many pairs it is."""
-    same = {"key": EDIT_DISTANCE, "alpha": None, "beta": None, "per": None}
+    same = {"key": EDIT_DISTANCE} | dict.fromkeys(("alpha", "beta", "per", "mutual"))
     one, two = (
         [
             replace(p, **same, kind=p.kind and "any", pairs=p.pairs and PAIR_SETS[p.pairs].size)

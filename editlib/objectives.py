@@ -12,7 +12,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import cross_entropy, log_softmax, logsigmoid
 
 Denominator = Literal["response", "key"]
 
@@ -25,7 +25,7 @@ class Terms:
     parts: dict[str, float]
 
 
-Loss = Callable[[Tensor, dict[str, Tensor], Tensor], Terms]  # (logp, batch, items) -> Terms
+Loss = Callable[[Tensor, dict[str, Tensor], Tensor], Terms]  # (what is read, batch, items) -> Terms
 
 
 def token_logp(logits: Tensor, ids: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ def token_logp(logits: Tensor, ids: Tensor) -> Tensor:
 
     logits: (B, T, V) as the model gives them, unshifted. ids: (B, T). Returns float32 (B, T).
     """
-    nll = torch.nn.functional.cross_entropy(
+    nll = cross_entropy(
         logits[:, :-1].float().flatten(0, 1), ids[:, 1:].flatten(), reduction="none"
     )
     return torch.nn.functional.pad(-nll.view(ids.shape[0], -1), (1, 0))
@@ -47,6 +47,29 @@ def sft_loss(logp: Tensor, batch: dict[str, Tensor], items: Tensor) -> Terms:
     """
     loss = -(logp * batch["response"] * batch["weight"]).sum() / items
     return Terms(loss, {"nll": _mean(-logp, batch["response"])})
+
+
+def mutual_loss(logits: Tensor, batch: dict[str, Tensor], items: Tensor, *, mutual: float) -> Terms:
+    """sft_loss of two tasks of a question, whose vocabularies are brought together (SBS-MI).
+
+    A task's vocabulary is the highest probability that each word has anywhere in its response,
+    (V,); that of the rationale is held against that of the answer, which is left alone, by the
+    cross-entropy of the published code (Chen et al. 2024, arXiv 2403.03348), which takes
+    the one for logits and the other for probabilities. Mean over questions, times mutual.
+
+    logits: (N, V) at the response tokens of all rows, in their order: of each question first the
+    rationale, then the answer. batch: as sft_loss has it, and input_ids (B, T); share (B, 1), what
+    makes a sum over the questions of an epoch, divided by items, their mean.
+    """
+    response = batch["response"]
+    nll = cross_entropy(logits, batch["input_ids"][response], reduction="none")
+    logp = nll.new_zeros(response.shape).masked_scatter(response, -nll)
+    imitation = sft_loss(logp, batch, items)
+    peaks = [side.amax(0) for side in logits.softmax(-1).split(response.sum(-1).tolist())]
+    rationale, answer = torch.stack(peaks[::2]), torch.stack(peaks[1::2]).detach()
+    apart = -(answer * log_softmax(rationale, -1)).sum(-1)
+    loss = imitation.loss + mutual * (apart * batch["share"][::2, 0]).sum() / items
+    return Terms(loss, imitation.parts | {"apart": apart.detach().mean().item()})
 
 
 def krsl_loss(

@@ -181,9 +181,6 @@ TASKS = {  # subtasks of Table 3 that have a family of puzzles of their name
     "Multi-Step Arithmetic": "multistep_arithmetic",
 }
 ONE_SIDE = ((1, 0), (0, 0.025))  # Figure 6
-ABSENT = {  # methods of the paper that this kit does not train, and why
-    "SBS-MI": "it compares whole vocabularies of two tasks; losses here see chosen tokens only",
-}
 
 
 def voted(method: str) -> str:

@@ -178,6 +178,11 @@ class _Packed:
 
 def token_logp(model: torch.nn.Module, packed: dict) -> Tensor:
     """Log-probability (nats, float32) of each token asked for, in the order of asking; (N,)."""
+    return -cross_entropy(token_logits(model, packed), packed["targets"], reduction="none")
+
+
+def token_logits(model: torch.nn.Module, packed: dict) -> Tensor:
+    """Logits (N, V), float32, in the place of each token asked for, in the order of asking."""
     inputs = {name: value for name, value in packed.items() if name != "targets"}
     logits = model(**inputs, use_cache=False).logits.squeeze(0)  # [0] is slower on the way back
-    return -cross_entropy(logits.float(), packed["targets"], reduction="none")
+    return logits.float()

@@ -22,14 +22,40 @@ from editlib.profiles import DPO, KRSL, Optimization, SimPO
 LOG_EVERY = 10  # optimizer steps
 
 
+def log_probabilities(model: torch.nn.Module, batch: dict, mask: str) -> torch.Tensor:
+    """Aligned with input_ids, nats; (B, T). Of a ragged batch only those under the mask are right.
+
+    batch: as an Objective collates it; mask: the one that its loss looks at.
+    """
+    if "ragged" in batch:
+        asked = ragged.token_logp(model, batch["ragged"])
+        return asked.new_zeros(batch[mask].shape).masked_scatter(batch[mask], asked)
+    ids = batch["input_ids"]
+    logits = model(ids, attention_mask=batch["attention_mask"], use_cache=False).logits
+    return objectives.token_logp(logits, ids)
+
+
+def response_logits(model: torch.nn.Module, batch: dict, mask: str) -> torch.Tensor:
+    """Logits (N, V), float32, of each token under the mask given those before it, row by row."""
+    if "ragged" in batch:
+        return ragged.token_logits(model, batch["ragged"])
+    ids = batch["input_ids"]
+    logits = model(ids, attention_mask=batch["attention_mask"], use_cache=False).logits
+    return logits[:, :-1][batch[mask][:, 1:]].float()
+
+
 @dataclass(frozen=True)
 class Objective:
-    """How rows become a batch, and a batch a loss that looks at the tokens of one of its masks."""
+    """How rows become a batch, and a batch a loss that looks at the tokens of one of its masks.
+
+    read: (model, batch, mask) -> what the loss takes: log-probabilities (B, T), or logits (N, V).
+    """
 
     collate: Callable[[Sequence[dict]], dict[str, torch.Tensor]]
     pack: Callable[[Sequence[dict]], dict]  # the same without padding: ragged.token_logp takes it
     mask: str
     loss: objectives.Loss
+    read: Callable[[torch.nn.Module, dict, str], torch.Tensor] = log_probabilities
 
     def collate_and_pack(self, rows: Sequence[dict]) -> dict:
         """The padded batch, with the ragged one beside it."""
@@ -53,27 +79,16 @@ def objective(settings: Optimization) -> Objective:
     if isinstance(settings, SimPO):
         loss = partial(objectives.simpo_loss, beta=settings.beta, margin=settings.margin)
         return Objective(batching.collate_duals, ragged.pack_whole_duals, "response", loss)
-    return Objective(
-        batching.collate_responses, ragged.pack_responses, "response", objectives.sft_loss
-    )
+    collate, pack = batching.collate_responses, ragged.pack_responses
+    if settings.mutual:
+        loss = partial(objectives.mutual_loss, mutual=settings.mutual)
+        return Objective(collate, pack, "response", loss, read=response_logits)
+    return Objective(collate, pack, "response", objectives.sft_loss)
 
 
 def updates_per_epoch(rows: int, settings: Optimization) -> int:
     """Optimizer steps of one epoch on one device."""
     return math.ceil(rows / (settings.batch * settings.accumulation))
-
-
-def log_probabilities(model: torch.nn.Module, batch: dict, mask: str) -> torch.Tensor:
-    """Aligned with input_ids, nats; (B, T). Of a ragged batch only those under the mask are right.
-
-    batch: as an Objective collates it; mask: the one that its loss looks at.
-    """
-    if "ragged" in batch:
-        asked = ragged.token_logp(model, batch["ragged"])
-        return asked.new_zeros(batch[mask].shape).masked_scatter(batch[mask], asked)
-    ids = batch["input_ids"]
-    logits = model(ids, attention_mask=batch["attention_mask"], use_cache=False).logits
-    return objectives.token_logp(logits, ids)
 
 
 @torch.no_grad()
@@ -126,8 +141,8 @@ class StudentTrainer(Trainer):
         return self.accelerator.gather(items).sum() if self.args.world_size > 1 else items
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        logp = log_probabilities(model, inputs, self.objective.mask)
-        terms = self.objective.loss(logp, inputs, num_items_in_batch)
+        read = self.objective.read(model, inputs, self.objective.mask)
+        terms = self.objective.loss(read, inputs, num_items_in_batch)
         self._parts.append(terms.parts)
         loss = terms.loss * self.accelerator.num_processes  # gradients are averaged over processes
         return (loss, {}) if return_outputs else loss

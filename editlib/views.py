@@ -145,7 +145,8 @@ def weighed(data: str, rows: Sequence[Sequence[dict]]) -> list[dict]:
 
     A part's weight makes the loss over an epoch, a mean over all response tokens, equal to the sum
     over tasks of share x mean over the tokens of that task. The published codes take these means
-    within a batch; over the epoch they do not depend on which rows share one.
+    within a batch; over the epoch they do not depend on which rows share one. A part's share makes
+    a mean over rows in the same way.
     """
     if data not in SHARES:
         return [{k: row[0][k] for k in ("prompt", "response")} for row in rows]
@@ -157,7 +158,8 @@ def weighed(data: str, rows: Sequence[Sequence[dict]]) -> list[dict]:
     return [
         {
             "parts": [
-                {k: part[k] for k in ("prompt", "response")} | {"weight": weight[part["task"]]}
+                {k: part[k] for k in ("prompt", "response")}
+                | {"weight": weight[part["task"]], "share": total / len(rows)}
                 for part in row
             ]
         }

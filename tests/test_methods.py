@@ -24,7 +24,7 @@ WRONG = "5 minus 2 is 4 . Therefore , we get 4"
 
 BASE = {"lr": 1e-3, "also_try": [], "epochs": 1, "batch": 8, "accumulation": 1, "lr_decay": 1.0}
 SECTIONS = {
-    "sft": profiles.Optimization(**BASE),
+    "sft": profiles.SFT(**BASE),
     "krsl": profiles.KRSL(**BASE, alpha=1.0, beta=0.025, per="response", ceiling=20.0),
     "dpo": profiles.DPO(**BASE, beta=0.1),
     "dpop": profiles.DPOP(**BASE, beta=0.1, penalty=50.0),

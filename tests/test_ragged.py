@@ -8,10 +8,11 @@ from torch.testing import assert_close
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
 from editlib import ragged, training
-from editlib.profiles import DPO, DPOP, KRSL, Optimization, SimPO
+from editlib.profiles import DPO, DPOP, KRSL, SFT, SimPO
 
-SFT = Optimization(lr=1e-2, also_try=[], epochs=1, batch=8, accumulation=1, lr_decay=1.0)
-EDIT = KRSL(**SFT.model_dump(), alpha=1.0, beta=0.5, per="response", ceiling=20.0)
+BASE = {"lr": 1e-2, "also_try": [], "epochs": 1, "batch": 8, "accumulation": 1, "lr_decay": 1.0}
+PLAIN = SFT(**BASE)
+EDIT = KRSL(**BASE, alpha=1.0, beta=0.5, per="response", ceiling=20.0)
 SIZES = {
     "vocab_size": 50,
     "hidden_size": 32,
@@ -71,6 +72,19 @@ def responses(seed=0):
     return [*plain[2:], {"parts": [heavy, light]}, {"parts": [heavy]}]
 
 
+def two_tasks(seed=0):
+    rng = np.random.default_rng(seed)
+    return [
+        {
+            "parts": [
+                {"prompt": some_ids(rng), "response": some_ids(rng), "weight": w, "share": 9.0}
+                for w in (3.0, 0.5)
+            ]
+        }
+        for _ in range(4)
+    ]
+
+
 def step(model, rows, settings, tmp_path, padded, implementation=ragged.NAME):
     """Loss and gradients of one optimizer step, through the Trainer."""
     model.get_base_model().set_attn_implementation("sdpa" if padded else implementation)
@@ -98,22 +112,28 @@ def assert_same(one, other):
 
 
 SETTINGS = {
-    "sft": SFT,
+    "sft": PLAIN,
+    "sbs-mi": SFT(**BASE, mutual=0.5),
     "krsl": EDIT,
     "krsl, alpha 0": EDIT.model_copy(update={"alpha": 0.0}),
     "krsl, beta 0": EDIT.model_copy(update={"beta": 0.0}),
     "krsl, per key": EDIT.model_copy(update={"per": "key"}),
     "krsl, low ceiling": EDIT.model_copy(update={"ceiling": 4.0}),
-    "dpo": DPO(**SFT.model_dump(), beta=0.1),
-    "dpop": DPOP(**SFT.model_dump(), beta=0.01, penalty=5.0),
-    "simpo": SimPO(**SFT.model_dump(), beta=2.0, margin=1.0),
+    "dpo": DPO(**BASE, beta=0.1),
+    "dpop": DPOP(**BASE, beta=0.01, penalty=5.0),
+    "simpo": SimPO(**BASE, beta=2.0, margin=1.0),
 }
+
+
+def rows_for(settings):
+    if isinstance(settings, SFT):
+        return two_tasks() if settings.mutual else responses()
+    return duals()
 
 
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 def test_loss_and_gradients_equal_those_of_padded_batches(settings, tmp_path):
-    rows = responses() if settings is SFT else duals()
-    model = student()
+    rows, model = rows_for(settings), student()
     padded = step(model, rows, settings, tmp_path, padded=True)
     assert_same(step(model, rows, settings, tmp_path, padded=False), padded)
 
@@ -213,6 +233,6 @@ def test_a_model_with_a_window_takes_padded_batches_and_says_so(tmp_path):
     torch.manual_seed(0)
     lora = LoraConfig(r=4, target_modules=["q_proj"])
     model = get_peft_model(MistralForCausalLM(config), lora)
-    arguments = training._arguments(SFT, 0, tmp_path, None, selects=False)
+    arguments = training._arguments(PLAIN, 0, tmp_path, None, selects=False)
     with pytest.warns(UserWarning, match="padded batches only"):
         assert not training._goes_ragged(model, arguments)

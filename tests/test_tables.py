@@ -74,8 +74,8 @@ def test_a_line_says_which_methods_were_not_run_and_who_runs_them(answered):
     both, full = tables.by_method(tables.levels(answered)), profiles.load("full")
     lines = {name: tables.left_out(part, full, "full") for name, part in both.groupby("table")}
     assert "Std-CoT, dual CoTs. To have them: make reproduce PROFILE=full." in lines["Table 5"]
-    assert "SBS-MI" in lines["Table 1"].partition("In no profile")[2]
-    assert "SCOTT" not in lines["Table 1"].partition("In no profile")[2]
+    assert "teacher, few-shot-CoT" in lines["Table 1"].partition("In no profile")[2]
+    assert "SBS-MI" not in lines["Table 1"].partition("In no profile")[2]
     weights = tables.by_weights(tables.levels(answered))
     assert "EDIT w/o KRSL" in tables.left_out(weights, full, "full")
     run = both[both["status"] == tables.RUN]

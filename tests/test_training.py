@@ -7,12 +7,14 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from editlib import batching, objectives, ragged, training
+from editlib import batching, objectives, profiles, ragged, training
 from editlib.keysteps import key_mask
-from editlib.profiles import KRSL, Optimization
+from editlib.profiles import KRSL
 
-SFT = Optimization(lr=1e-2, also_try=[], epochs=1, batch=8, accumulation=1, lr_decay=1.0)
-EDIT = KRSL(**SFT.model_dump(), alpha=1.0, beta=0.025, per="response", ceiling=20.0)
+BASE = {"lr": 1e-2, "also_try": [], "epochs": 1, "batch": 8, "accumulation": 1, "lr_decay": 1.0}
+SFT = profiles.SFT(**BASE)
+SBS_MI = profiles.SFT(**BASE, mutual=0.5)
+EDIT = KRSL(**BASE, alpha=1.0, beta=0.025, per="response", ceiling=20.0)
 PROMPT = "Q : what is 5 minus 2 A :"
 CORRECT = ["5 minus 2 is 3 . The answer is 3", "so we get 3 . The answer is 3"]
 WRONG = ["5 minus 2 is 4 . The answer is 4", "so we get 3 plus 4 . The answer is 7"]
@@ -128,10 +130,13 @@ def gradient(student, rows, settings, cut, tmp_path, items=None, padded=True):
     return torch.cat([p.grad.flatten() for p in student.parameters() if p.grad is not None])
 
 
-@pytest.mark.parametrize("settings", [SFT, EDIT, EDIT.model_copy(update={"per": "key"})])
+@pytest.mark.parametrize("settings", [SFT, SBS_MI, EDIT, EDIT.model_copy(update={"per": "key"})])
 @pytest.mark.parametrize("cut", [(4, 4), (5, 3), (1,) * 8])
 def test_the_gradient_does_not_depend_on_how_the_step_is_cut(tok, tiny, settings, cut, tmp_path):
     rows = dual_rows(tok) if isinstance(settings, KRSL) else sft_rows(tok)
+    if settings is SBS_MI:  # a row of two tasks
+        tasks = [{"weight": 3.0, "share": 9.0}, {"weight": 0.5, "share": 9.0}]
+        rows = [{"parts": [row | task for task in tasks]} for row in rows]
     whole = gradient(tiny, rows, settings, (8,), tmp_path)
     assert whole.abs().max() > 0
     assert_close(gradient(tiny, rows, settings, cut, tmp_path), whole, rtol=1e-4, atol=1e-7)

@@ -1,5 +1,7 @@
 """Methods trained on responses against their definitions: words learnt, losses, exams."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,7 @@ BASELINES = [
     "SCOTT",
     "Std-CoT",
     "SBS",
+    "SBS-MI",
     "CasCoD",
     "Std-CoT, repeat sampling",
     "Std-CoT, dual CoTs",
@@ -149,6 +152,29 @@ def test_the_loss_is_the_sum_of_the_means_of_its_tasks(method, tokenizer):
     assert nll.keys() == BY_HAND[method].keys()
     by_hand = sum(share * np.mean(nll[task]) for task, share in BY_HAND[method].items())
     assert loss == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_sbs_mi_by_hand(tokenizer):
+    """Its loss is that of SBS, and how far a rationale's likeliest words are from its answer's."""
+    made, _ = encoded(tokenizer, "SBS-MI", [*PAIR, cot("correct", "3", RIGHT * 2, "1")])
+    batch = batching.collate_responses(made)
+    sizes = batch["response"].sum(-1).tolist()
+    logits = torch.randn(sum(sizes), len(tokenizer), requires_grad=True)
+    together = objectives.mutual_loss(logits, batch, batch["items"], mutual=0.2)
+    ids, apart = batch["input_ids"][batch["response"]], []
+    logp = torch.zeros(batch["response"].shape)
+    logp[batch["response"]] = logits.log_softmax(-1)[range(len(ids)), ids]
+    alone = objectives.sft_loss(logp, batch, batch["items"])
+    highest = [side.softmax(-1).max(0).values for side in logits.split(sizes)]
+    for rationale, answer in zip(highest[::2], highest[1::2], strict=True):
+        total = sum(math.exp(x) for x in rationale.tolist())
+        words = zip(rationale.tolist(), answer.tolist(), strict=True)
+        apart.append(-sum(a * math.log(math.exp(r) / total) for r, a in words))
+    assert together.parts["apart"] == pytest.approx(np.mean(apart), rel=1e-5)
+    assert together.loss.item() == pytest.approx(alone.loss.item() + 0.2 * np.mean(apart), rel=1e-5)
+    (together.loss - alone.loss).backward()
+    moved = [part.abs().sum() > 1e-6 for part in logits.grad.split(sizes)]
+    assert moved == [True, False] * 2  # the answer is left alone
 
 
 def test_the_loss_test_can_fail(tokenizer):

@@ -233,6 +233,12 @@ class Optimization(Settings):
     lr_decay: PositiveFloat  # the learning rate is multiplied by this after each epoch
 
 
+class SFT(Optimization):
+    """batch: rows."""
+
+    mutual: float = Field(default=0.0, ge=0)  # SBS-MI sets it; see objectives.mutual_loss
+
+
 class KRSL(Optimization):
     alpha: float = Field(ge=0)  # weight of key tokens of the correct CoT
     beta: float = Field(ge=0)  # weight of key tokens of the wrong CoT
@@ -284,7 +290,7 @@ class Training(Settings):
     follow_test: bool = (
         False  # log the accuracy on test questions after each epoch; chooses nothing
     )
-    sft: Optimization
+    sft: SFT
     krsl: KRSL
     dpo: DPO | None = None  # these three: None where no method needs them
     dpop: DPOP | None = None
