@@ -20,6 +20,7 @@ from editlib import (
     base_student,
     claims,
     cores,
+    dual,
     evaluation,
     exams,
     figures,
@@ -212,9 +213,11 @@ def cost(studies: Studies, chosen: Sequence[Variation]) -> str:
 def write_tables(studies: Studies, everything: Iterable[Variation]) -> None:
     """studies.csv, its summary and differences, and the figure, of the variations that are done.
 
-    studies: study, value, setting, method, seed, split, n, accuracy. studies_summary: study, value,
-    domain, method and the columns of statistics.summarise. studies_differences: EDIT less each
-    other method, the columns of against().
+    studies: study, value, setting, method, seed, split, n, accuracy. studies_data: study, value,
+    setting, wrong (share of first CoTs), first_phase (CoTs of D+merge), pairs, and D-dual (their
+    share that comes from D-). studies_summary: study, value, domain, method and the columns of
+    statistics.summarise. studies_differences: EDIT less each other method, the columns of
+    against().
     """
     done = [each for each in everything if studies.is_done(each)]
     answered = pd.concat(
@@ -229,12 +232,28 @@ def write_tables(studies: Studies, everything: Iterable[Variation]) -> None:
     by = ["study", "value", "setting", "method", "seed", "split"]
     root, tidy = studies.root, evaluation.accuracy_table(answered, by)
     root.save_table(tidy[[*by, "n", "accuracy"]], "studies")
+    root.save_table(pd.DataFrame([_learnt(studies, each) for each in done]), "studies_data")
     apart = claims.by_domain(answered).query("domain != 'all'")  # which the figure has no room for
     summary = statistics.summarise(apart, ["study", "value", "domain", "method"])
     root.save_table(summary, "studies_summary")
     contests = [(EDIT, other) for other in OTHERS]
     root.save_table(against(answered, contests, ["study", "value"]), "studies_differences")
     root.save_figure(figures.accuracy_by_setting(summary), "studies")
+
+
+def _learnt(studies: Studies, variation: Variation) -> dict:
+    """What the students of a variation had to learn from."""
+    cots, duals = pipeline.read_duals(studies.workspace(variation))
+    first = [cot for cot in cots if cot.role in dual.ASKED["CEP"]]
+    return {
+        "study": variation.study,
+        "value": variation.value,
+        "setting": variation.setting,
+        "wrong": len(dual.with_role(cots, "wrong")) / len(first),
+        "first_phase": len(dual.merge(cots)),
+        "pairs": len(duals),
+        "D-dual": sum(pair.subset == "D-dual" for pair in duals) / len(duals),
+    }
 
 
 def saved(ws: Workspace) -> dict[str, pd.DataFrame]:

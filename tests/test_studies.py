@@ -98,6 +98,15 @@ def test_a_variation_teaches_its_own_data_to_its_own_base(run):
     assert size.profile.student.base.endswith("16 x 1") and errors.profile.student.base == "tiny"
     wrong = [len(dual.with_role(pipeline.read_annotation(ws)[1], "wrong")) for ws in (errors, size)]
     assert wrong[0] > wrong[1] > 0
+    beside = replace(opened.root, folder=opened.root.folder.parent / "smoke")
+    table = studies.saved(beside)["studies_data"].set_index("study").loc[[e.study for e in chosen]]
+    first = [len(pipeline.read_annotation(ws)[1]) for ws in (errors, size)]
+    assert table["wrong"].tolist() == pytest.approx(np.divide(wrong, first))
+    duals = [pipeline.read_duals(ws)[1] for ws in (errors, size)]
+    assert table["pairs"].tolist() == [len(pairs) for pairs in duals]
+    assert (table["D-dual"] * table["pairs"]).tolist() == pytest.approx(
+        [sum(pair.subset == "D-dual" for pair in pairs) for pairs in duals]
+    )
 
 
 def test_what_is_done_is_said_to_be_and_not_done_again(run, capsys):
