@@ -40,9 +40,11 @@ def reproduce(
     """Bring the chosen notebooks up to date, in the profile's order, then manifest and report.
 
     parameters: those of each notebook of the profile, by its name.
-    Raises NotebookFailed at the first cell that raises; what came before is kept.
+    Raises NotebookFailed at the first cell that raises; what came before is kept. Raises KitError
+    where nothing can be written.
     """
     header, data = manifest.describe(ws, overrides), manifest.data_fingerprint(ws)
+    ws.create()
     entries, names = {}, ws.profile.notebooks
     progress = executed.Progress(_expected_seconds(ws, chosen))
     try:

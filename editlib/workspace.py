@@ -78,6 +78,16 @@ class Workspace:
     profile: profiles.Profile
     folder: Path
 
+    def create(self) -> None:
+        """Make the folder; raises KitError where nothing can be written."""
+        try:
+            self.artifacts.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise KitError(
+                f"results cannot be written to {self.folder}: {error.strerror}. "
+                "Name another folder: make ... RESULTS=path"
+            ) from error
+
     @property
     def artifacts(self) -> Path:
         """Students, caches and stage tables: never in git."""
@@ -107,8 +117,9 @@ class Workspace:
 
     def _lock(self, name: str) -> FileLock:
         """One process at a time: a killed run may have left workers that still finish a stage."""
+        self.create()
         locks = self.artifacts / "locks"
-        locks.mkdir(parents=True, exist_ok=True)
+        locks.mkdir(exist_ok=True)
         return FileLock(locks / digest(name))
 
     def need(self, name: str) -> Path:

@@ -60,6 +60,9 @@ def test_a_value_is_overridden_by_its_dotted_name():
         ("mini", ["training.krsl.lr=fast"], r"training.krsl.lr: .*number.*found 'fast'"),
         ("mini", ["training.krsl.lr=-1"], "training.krsl.lr: .*greater than 0"),
         ("mini", ["training.seeds=[1, 2"], "not valid YAML"),
+        ("mini", ["training.seeds=[1, 2, 1]"], "training.seeds: .*1 is named more than once"),
+        ("mini", ["training.methods=[EDIT, EDIT]"], "'EDIT' is named more than once"),
+        ("mini", ["training.seeds=[]"], "training.seeds: .*at least 1 item"),
         (
             "mini",
             ["training.checkpoint=last", "training.follow_test=true"],

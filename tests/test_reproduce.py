@@ -213,6 +213,13 @@ def test_bad_input_is_one_line_and_nothing_is_run(kit, capsys, options, message)
     assert not (kit / "out {1}").exists()
 
 
+def test_results_that_cannot_be_written_are_one_line(kit, capsys):
+    (kit / "file").write_text("")
+    assert reproduce.main(["--profile", "tiny.yaml", "--results", "file/results"]) == 2
+    [said] = capsys.readouterr().err.splitlines()
+    assert said.startswith("KitError: results cannot be written to ") and "RESULTS=path" in said
+
+
 def test_a_notebook_that_cannot_be_told_its_profile_is_refused(kit, capsys):
     nbformat.write(new_notebook(cells=[new_code_cell("1")]), kit / "notebooks" / "01_second.ipynb")
     assert drive() == 2

@@ -44,6 +44,16 @@ class BadProfile(KitError):
     """A profile that does not exist, cannot be read, or holds an unknown or wrong value."""
 
 
+def _once(values: list) -> list:
+    twice = [value for value in values if values.count(value) > 1]
+    if twice:
+        raise ValueError(f"{twice[0]!r} is named more than once: name each once")
+    return values
+
+
+Once = AfterValidator(_once)  # a validator of lists
+
+
 class Settings(BaseModel):
     # A wrong value may be a key in the wrong place: no traceback repeats it.
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -80,7 +90,9 @@ class Benchmark(Settings):
     name: Literal["puzzles", "bbh"]
     questions: Questions | None = None  # puzzles only
     per_task: PositiveInt | None = None  # real benchmarks: at most so many; None: all there are
-    out_of_domain: list[Literal["bb_sub", "agieval", "arc_e", "arc_c", "gsm8k", "math"]] = []
+    out_of_domain: Annotated[
+        list[Literal["bb_sub", "agieval", "arc_e", "arc_c", "gsm8k", "math"]], Once
+    ] = []
     seed: Annotated[int, Field(ge=0)] = 0  # of the split of BBH and of the sample of BB-sub
     validation: Probability = 0.05  # share of BBH-train that chooses among students
     exemplars: Exemplars = Exemplars()
@@ -271,8 +283,8 @@ def _known(names: list[str]) -> list[str]:
     return names
 
 
-Methods = Annotated[list[str], Field(min_length=1), AfterValidator(_known)]
-Seeds = Annotated[list[int], Field(min_length=1)]
+Methods = Annotated[list[str], Field(min_length=1), AfterValidator(_known), Once]
+Seeds = Annotated[list[int], Field(min_length=1), Once]
 
 
 class Ablations(Settings):
@@ -330,8 +342,10 @@ class Decoding(Settings):
 class Exam(Settings):
     """What is asked besides: the untrained student in other ways, and for many samples."""
 
-    untrained: list[Literal["zero-shot", "few-shot", "zero-shot-CoT", "few-shot-CoT"]] = []
-    self_consistency: list[str] = []  # methods
+    untrained: Annotated[
+        list[Literal["zero-shot", "few-shot", "zero-shot-CoT", "few-shot-CoT"]], Once
+    ] = []
+    self_consistency: Annotated[list[str], Once] = []  # methods
     samples: PositiveInt = 8  # this and the next two: Table 8
     temperature: PositiveFloat = 0.7
     top_p: float = Field(0.95, gt=0, le=1)
@@ -345,7 +359,7 @@ class Exam(Settings):
 
 
 class Profile(Settings):
-    notebooks: list[str]
+    notebooks: Annotated[list[str], Once]
     benchmark: Benchmark
     teacher: Annotated[
         PuzzleTeacherSettings
