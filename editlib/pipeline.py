@@ -308,6 +308,7 @@ def _recorded() -> dict[str, str]:
 
 def completion_store(ws: Workspace) -> CompletionStore:
     """The completions of this run, kept across stages and settings."""
+    ws.create()
     return CompletionStore(ws.artifacts / "completions.sqlite")
 
 
