@@ -11,7 +11,7 @@ import pandas as pd
 from editlib import bases, batching, cores, evaluation, pipeline, prompts, students
 from editlib.decoding import Sampling
 from editlib.grid import TRAINING, UNTRAINED, adapter, adapter_fingerprint
-from editlib.methods import METHODS, phases
+from editlib.methods import Method, named
 from editlib.records import Prediction, Question, Vote, read_frame, write_frame, write_table
 from editlib.workspace import Workspace, digest
 
@@ -34,9 +34,19 @@ def _evaluate(ws: Workspace, folder: Path) -> None:
     examined = [(name, 0) for name in untrained]
     trained = ws.profile.training.students
     examined += [(method, seed) for method, seeds in trained.items() for seed in seeds]
+    write_frame(folder / "predictions.parquet", examine(ws, examined))
+
+
+def examine(ws: Workspace, examined: Sequence[tuple[str, int]]) -> pd.DataFrame:
+    """The answers of students, each a method and a seed: one row an answer (Prediction)."""
     folders = cores.run_all(partial(_examine, ws), examined, desc="evaluation")
     frames = [read_frame(f / "predictions.parquet") for f in folders]
-    write_frame(folder / "predictions.parquet", pd.concat(frames, ignore_index=True))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _method(student: str) -> Method | None:
+    """The method of a student; None for the base student, however it is asked."""
+    return None if student == UNTRAINED or student.startswith(STUDENT) else named(student)
 
 
 def _examine(ws: Workspace, student: tuple[str, int]) -> Path:
@@ -55,7 +65,7 @@ def _stage(kind: str, method: str, seed: int) -> str:
 
 def _examined(ws: Workspace, method: str, seed: int) -> dict:
     """What an exam depends on."""
-    trained = METHODS.get(method)
+    trained = _method(method)
     return {
         "adapter": adapter_fingerprint(ws, trained.phases if trained else (), seed),
         "asked": trained.asked if trained else method,
@@ -74,16 +84,16 @@ def _answers(ws: Workspace, method: str, seed: int, folder: Path) -> None:
         direct = not method.endswith("CoT")
         answered = answer(seed, prompt=lambda q: texts[q.id], direct=direct)
     else:
-        answered = answer(seed, asked=METHODS[method].asked if method in METHODS else "CoT")
+        trained = _method(method)
+        answered = answer(seed, asked=trained.asked if trained else "CoT")
     write_table(folder / "predictions.parquet", answered, Prediction)
 
 
 def _seated(ws: Workspace, method: str, seed: int):
     """A student, its tokenizer and the questions of every split it is examined on."""
     model = students.load_base(ws.profile.student)
-    if method in METHODS:
-        path = phases(method)
-        model = students.load_adapter(model, adapter(ws, path, seed)).merge_and_unload()
+    if trained := _method(method):
+        model = students.load_adapter(model, adapter(ws, trained.phases, seed)).merge_and_unload()
     asked = [pipeline.split(ws, name) for name in pipeline.evaluated(ws)]
     questions = list(chain.from_iterable(asked))
     return model, bases.load_tokenizer(ws.profile.student), questions
@@ -142,7 +152,7 @@ def _sample(ws: Workspace, student: tuple[str, int]) -> Path:
 def _votes(ws: Workspace, method: str, seed: int, how: Sampling, folder: Path) -> None:
     model, tokenizer, questions = _seated(ws, method, seed)
     cast = partial(evaluation.vote, model, tokenizer, questions, ws.profile.decoding, how)
-    write_table(folder / "votes.parquet", cast(method, seed, METHODS[method].asked), Vote)
+    write_table(folder / "votes.parquet", cast(method, seed, named(method).asked), Vote)
 
 
 def read_predictions(ws: Workspace) -> pd.DataFrame:

@@ -47,7 +47,7 @@ from editlib.methods import (
 )
 from editlib.pair_sets import PAIR_SETS
 from editlib.profiles import DPO, Optimization
-from editlib.records import write_frame
+from editlib.records import DualCoT, read_table, write_frame
 from editlib.workspace import MissingInput, Workspace, digest
 
 UNTRAINED = "Base student"
@@ -139,18 +139,39 @@ def view(ws: Workspace, data: str) -> list[views.Row]:
 
 
 def _pairs(ws: Workspace, data: str, tokenizer) -> list[dict]:
-    texts = {d.id: prompts.student(d.question) for d in pipeline.read_duals(ws)[1]}
     frame = pipeline.read_keysteps(ws)
     if data != "Ddual":
         frame = frame[frame["subset"] == data]
+    return _marked(pipeline.read_duals(ws)[1], frame, tokenizer)
+
+
+def _own(ws: Workspace, name: str) -> list[dict]:
+    """The rows of a set of pairs that own_sets.train has kept, but for those that do not fit."""
+    path = own_set(ws, name)
+    if not path.exists():
+        raise MissingInput(f"no set of pairs in {path}: own_sets.train keeps those it is given")
+    duals, tokenizer = read_table(path, DualCoT), bases.load_tokenizer(ws.profile.student)
+    marked = keysteps.mark(duals, pipeline.segmenter(ws), ws.profile.keysteps.ties)
+    rows = _marked(duals, marked, tokenizer)
+    return [row for row in rows if _fits(row, ws.profile.student.max_length)]
+
+
+def own_set(ws: Workspace, name: str) -> Path:
+    """Where a set of pairs of one's own lies (DualCoT)."""
+    return ws.artifacts / "sets" / name / "duals.parquet"
+
+
+def _marked(duals: Sequence[DualCoT], frame: pd.DataFrame, tokenizer) -> list[dict]:
+    """Rows as training takes them; frame: the key marks, of keysteps.mark."""
+    texts = {pair.id: prompts.student(pair.question) for pair in duals}
     sides = ["correct_ids", "correct_key", "wrong_ids", "wrong_key"]
     return [
         {
             "id": row["id"],
             "prompt": batching.prompt_ids(tokenizer, texts[row["id"]]),
-            "correct": row["correct_ids"].tolist(),
+            "correct": np.asarray(row["correct_ids"]).tolist(),
             "correct_key": row["correct_key"],
-            "wrong": row["wrong_ids"].tolist(),
+            "wrong": np.asarray(row["wrong_ids"]).tolist(),
             "wrong_key": row["wrong_key"],
         }
         for row in frame[["id", *sides]].to_dict("records")
@@ -158,11 +179,13 @@ def _pairs(ws: Workspace, data: str, tokenizer) -> list[dict]:
 
 
 def drawn(ws: Workspace, phase: Phase) -> list[dict]:
-    """The rows of a phase's view; of pairs, those of its set, or those drawn for its kind.
+    """The rows of a phase's view; of pairs, those of its set or own, or those drawn for its kind.
 
     The kinds (Table 7) are those that the puzzle teacher knows. Each has equally many pairs, and
     equally many of each task and subset.
     """
+    if phase.own is not None:
+        return _own(ws, phase.own)
     rows, _ = phase_rows(ws, phase.data)
     if phase.pairs is not None:
         return _of_set(ws, phase.pairs, rows)

@@ -46,6 +46,7 @@ class Phase:
     mutual: float | None = None  # read by sft alone, of two tasks
     kind: str | None = None  # of MISTAKES: pairs of this kind alone, as many as of the others
     pairs: str | None = None  # of PAIR_SETS: these pairs alone
+    own: str | None = None  # a set of pairs kept by own_sets.train: these alone
 
     @property
     def changes(self) -> dict[str, float | str]:
@@ -60,6 +61,7 @@ class Phase:
         words += [f"{name} {value}" for name, value in self.changes.items()]
         words += [f"{self.kind} alone"] if self.kind else []
         words += [self.pairs] if self.pairs else []
+        words += [f"set {self.own}"] if self.own else []
         words += [f"as long as {self.as_long_as.replace('/', '')}"] if self.as_long_as else []
         return ", ".join(words)
 
@@ -157,17 +159,31 @@ class UnknownMethod(KitError):
     """A name that is no row of METHODS."""
 
 
+OWN, LONGER = "EDIT on ", "EDIT w/o KRSL as long as "  # before the name of a set; of a method
+
+
+def named(method: str) -> Method:
+    """A method of the table, EDIT on a set of pairs of one's own, or the control of that.
+
+    Raises UnknownMethod listing the valid ones.
+    """
+    if method in METHODS:
+        return METHODS[method]
+    if method.startswith(OWN):
+        return Method((MERGE, replace(KRSL, own=method.removeprefix(OWN))))
+    if method.startswith(LONGER + OWN):
+        return Method((MERGE, replace(MERGE, as_long_as=method.removeprefix(LONGER))))
+    raise UnknownMethod(unknown("method", method, METHODS))
+
+
 def phases(method: str) -> tuple[Phase, ...]:
     """The phases of a method; raises UnknownMethod listing the valid ones."""
-    if method not in METHODS:
-        raise UnknownMethod(unknown("method", method, METHODS))
-    return METHODS[method].phases
+    return named(method).phases
 
 
 def asked(path: Sequence[Phase]) -> Asked:
     """How students are asked whose phases begin with these; methods that begin alike ask alike."""
-    begin = tuple(path)
-    return next(m.asked for m in METHODS.values() if m.phases[: len(begin)] == begin)
+    return next(m.asked for m in METHODS.values() if m.phases[0] == path[0])
 
 
 def objectives(method: str) -> set[str]:
