@@ -15,7 +15,7 @@ Kind = Literal["choice", "word", "number", "brackets", "list", "text"]
 
 _CUE = re.compile(
     r"\b(?:answer|(?:correct|right|best) (?:option|choice))"
-    r"(?:\s+(?:is|would be|should be|must be)\b(?!\s*:)|(?:\s+is)?\s*:)",
+    r"(?:\s+(?:is|should be|must be)\b(?!\s*:)|(?:\s+is)?\s*:)",
     re.IGNORECASE,
 )
 _OPTION = re.compile(r"^\(([A-Z])\)[ \t]?(.*)$", re.MULTILINE)
@@ -25,14 +25,25 @@ _NUMBER = re.compile(
     r"(?<![\w.^/,])[-+]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?(?![\w/^:]|[.,][0-9])"
 )
 _WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
-_REASON = re.compile(r"[.;!?](?=\s|$)|\n|,?\s\b(?:because|since)\b")
+_MORE_WORDS = re.compile(
+    r"\b(?:eleven|twelve|\w+teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty|half|once|twice)\b"
+)
+_BEFORE = re.compile(  # what may stand between "the answer is" and a number
+    r"(?:\W|\b(?:that|there|are|is|it|we|have|get|a|an|total|of|exactly|equal|to|simply|just|the"
+    r"|number|sum|result|value|but|rather|minus|negative|[a-z])\b)*",
+    re.IGNORECASE,
+)
+_SYMBOLS = re.compile(r"[<>≤≥≠≈~]|!=|[0-9]!|\\[a-zA-Z]")  # in which a number is not the answer
+_REASON = re.compile(r"[.;!?](?=\s|$)|\n|,?\s\(?\b(?:because|since)\b|[,\s]\s*\(?\bas\s\(?[A-Z]\b")
+_BOXES = re.compile(r"\\boxed\{[^{}]*\}[\s$,]*\b(?:or|and)\b[\s$]*\\boxed\{")
 _NAME = r"(?:\([A-Z]\)|\S+)"
 _DENIED = re.compile(
     rf"(?:\b(?:not|cannot|rather than|instead of|neither|nor)|n't)\s+(?:\w+\s+)?{_NAME}"
     rf"(?:\s*(?:,|\bor\b|\bnor\b|\band\b)\s*{_NAME})*"
 )
 _REFUSED = re.compile(
-    r"\b(?:wrong|incorrect|impossible|eliminated|excluded|unlikely|ruled out)\b|\) or\b"
+    r"\b(?:wrong|incorrect|impossible|eliminated|excluded|unlikely|ruled out|except|none"
+    r"|everything|anything)\b|\) or\b"
 )
 _VAGUE = re.compile(
     r"\b(?:than|least|most|about|around|roughly|approximately|over|under|between|or|and"
@@ -83,6 +94,8 @@ def found(question: Question, text: str) -> str | None:
     box = text.rfind("\\boxed{")
     if max(box, cue) < 0:
         return _alone(question, text)
+    if any(several.end() == box + len("\\boxed{") for several in _BOXES.finditer(text)):
+        return None
     tail = text[box:] if box > cue else text[cue:]
     return told(question, tail) or (_text(tail) if kind(question) == "text" else None)
 
@@ -143,6 +156,8 @@ def _braced(text: str) -> str:
 
 def told(question: Question, tail: str) -> str | None:
     """The answer in a tail, in the form of its kind; None where a person could not tell."""
+    if _BOXES.search(tail):
+        return None
     tail = _plain(tail)
     match kind(question):
         case "choice":
@@ -203,21 +218,32 @@ def _word(tail: str, known: Iterable[str]) -> str | None:
         return by_word[first[1].casefold()]
     words = set(re.findall(r"\w+", clause.casefold()))
     found = words & by_word.keys()
-    denied = words & {"not", "no", "yes", "never", "neither", "nor", "or", "t"}
+    denied = words & {"not", "no", "yes", "never", "neither", "nor", "or", "t", "far", "hardly"}
     return by_word[found.pop()] if len(found) == 1 and not denied else None
 
 
 def _number(tail: str) -> str | None:
-    """The only number of the first clause, or the one after its last equals sign."""
+    """The only number of the first clause, or the one after the last equals sign of a sum.
+
+    Only what leads up to a number may stand before it, and its unit after it.
+    """
     tail = re.sub(r"(?<![\w)])-\s+(?=[0-9.])", "-", tail)  # "- 12" is -12, ".5" is 0.5
     tail = re.sub(r"(?<![\w.])\.(?=[0-9])", "0.", tail)
-    whole = _DENIED.sub(" ", _clause(tail)).replace("$", " ")
-    clause = whole.rpartition("=")[2]
+    whole = re.sub(r"\\?[$%]|\\[,; ]", " ", _DENIED.sub(" ", _clause(tail)))
+    before, _, after = whole.rpartition("=")
+    clause = whole if re.search(r"[a-zA-Z]{2}", before) else after
     clause = re.sub(r"\b(?:minus|negative)\s+(?=[0-9])", "-", clause)
     found = {word.replace(",", "").lstrip("+") for word in _NUMBER.findall(clause)}
     found |= {str(_WORDS.index(w)) for w in re.findall(r"\w+", clause.casefold()) if w in _WORDS}
     broken = re.search(r"[0-9]", _NUMBER.sub("", clause))  # such as 1/2 or 3:30: not one number
-    return found.pop() if len(found) == 1 and not (broken or _VAGUE.search(whole)) else None
+    vague = any(pattern.search(whole) for pattern in (_VAGUE, _MORE_WORDS, _SYMBOLS, _REFUSED))
+    return found.pop() if len(found) == 1 and not (broken or vague or _late(clause)) else None
+
+
+def _late(clause: str) -> bool:
+    """Whether a number comes after words that do not lead up to one."""
+    start = _BEFORE.match(clause).end()
+    return not re.match(rf"[-+]?[0-9]|(?:{'|'.join(_WORDS)})\b", clause[start:], re.IGNORECASE)
 
 
 def _list(tail: str) -> list[str]:
