@@ -82,7 +82,8 @@ class Progress:
         self.done = 0.0  # expected seconds of the notebooks that are through
         self.bar = tqdm(
             total=sum(map(sum, expected.values())),
-            bar_format="{desc} {percentage:3.0f}%|{bar:30}| {elapsed}, about {remaining} left",
+            bar_format="{desc} {percentage:3.0f}%|{bar:30}| {elapsed}, about {remaining} left"
+            "{postfix}",
             disable=None,  # no bar where the output is no terminal
             leave=False,
         )
@@ -97,9 +98,15 @@ class Progress:
 
     def finish(self, name: str) -> None:
         self.done += sum(self.expected[name])
+        self.bar.set_postfix_str("", refresh=False)
 
     def say(self, line: str) -> None:
         self.bar.write(line)
+
+    def beside(self, line: str) -> None:
+        """Show a bar of the notebook that runs beside the bar of the run; no other line."""
+        if BAR.search(line):
+            self.bar.set_postfix_str(line.strip(), refresh=False)
 
     def close(self) -> None:
         self.bar.close()
@@ -111,10 +118,29 @@ class Progress:
         self.bar.refresh()
 
 
-def execute(source: Path, partial: Path, parameters: dict, clock: Clock) -> NotebookNode:
+class Lines:
+    """What a kernel prints, line by line as it comes; a file, as papermill wants one."""
+
+    def __init__(self, line: Callable[[str], None]):
+        self._line, self._rest = line, ""
+
+    def write(self, text: str) -> None:
+        *whole, self._rest = re.split(r"[\r\n]", self._rest + text)
+        for line in filter(str.strip, whole):
+            self._line(line)
+
+    def flush(self) -> None:
+        """Nothing: a line that is not whole waits for its end."""
+
+
+def execute(
+    source: Path, partial: Path, parameters: dict, clock: Clock, progress: Progress
+) -> NotebookNode:
     """Run a notebook from its own folder; every executed cell is saved in partial at once.
 
-    Raises NotebookFailed when a cell raises or the kernel dies.
+    What it prints goes to the terminal too, such as what a teacher is about to cost, and the bar
+    that it shows goes beside that of the run. Raises NotebookFailed when a cell raises or the
+    kernel dies.
     """
     partial.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -125,6 +151,8 @@ def execute(source: Path, partial: Path, parameters: dict, clock: Clock) -> Note
             kernel_name="python3",
             language="python",
             progress_bar=False,
+            stdout_file=Lines(progress.say),
+            stderr_file=Lines(progress.beside),
             cwd=source.parent,
             kernel_manager_class=OwnKernel,
             extra_arguments=["--IPKernelApp.log_level=ERROR"],  # not a warning a notebook

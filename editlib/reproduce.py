@@ -72,8 +72,9 @@ def _run(ws: Workspace, name: str, parameters: dict, key: str, progress: execute
     partial = ws.artifacts / "partial" / source.name
     before = _written(ws)
     with progress.clock(name) as clock:
-        notebook = executed.tidy(executed.execute(source, partial, parameters, clock))
+        notebook = executed.execute(source, partial, parameters, clock, progress)
     progress.finish(name)
+    executed.tidy(notebook)
     atomic_write(target, lambda temporary: nbformat.write(notebook, temporary))
     partial.unlink()
     new = [path for path, state in _written(ws).items() if before.get(path) != state]

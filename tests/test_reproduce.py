@@ -120,6 +120,24 @@ def test_bars_and_widgets_leave_the_executed_copy_and_warnings_stay():
     ]
 
 
+def test_what_a_notebook_prints_is_seen_while_it_runs(kit, capsys):
+    write_notebook(kit / "notebooks" / "00_first.ipynb", OPEN, SAVE, "print('2 prompts\\nto ask')")
+    assert drive() == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[:2] == ["2 prompts", "to ask"] and said[2].startswith("[1/2] 00_first")
+
+
+def test_a_bar_of_a_notebook_stands_beside_that_of_the_run():
+    progress = executed.Progress({"00_first": [1.0]})
+    seen = []
+    progress.bar.set_postfix_str = lambda text, refresh: seen.append(text)
+    lines = executed.Lines(progress.beside)
+    for text in ("CEP:  50%|##", "   | 5/10 [00:01<00:01]\rCEP: ", "a warning\n", "\n"):
+        lines.write(text)
+    progress.finish("00_first")
+    assert seen == ["CEP:  50%|##   | 5/10 [00:01<00:01]", ""]
+
+
 def test_nothing_is_run_twice(kit, capsys):
     drive()
     before = read_manifest(kit)
