@@ -9,11 +9,13 @@ from editlib.errors import KitError
 
 
 def table(effect, seeds=10, noise=0.03, seed=0, split="test"):
-    """Scores by kind, seed and question; LE is better by effect, seeds and tasks differ."""
+    """Scores by kind, seed and question; LE is better by effect; seeds and tasks differ, and so do
+    the seeds within a task, as the kinds of one seed share their first phase."""
     rng = np.random.default_rng(seed)
     of_seed, of_task = rng.normal(0, 0.05, seeds), rng.normal(0, 0.2, 5)
+    shared = rng.normal(0, 0.1, (seeds, 5))
     rows = [
-        (kind, s, split, f"task {t}", f"{t}/{q}", 0.5 + of_seed[s] + of_task[t])
+        (kind, s, split, f"task {t}", f"{t}/{q}", 0.5 + of_seed[s] + of_task[t] + shared[s, t])
         for kind in ("LE", "KE", "MCE")
         for s in range(seeds)
         for t in range(5)
@@ -63,6 +65,8 @@ def test_the_mixed_model_agrees_with_the_paired_comparison():
         here = fitted.loc[(split, "LE")]
         assert here["difference"] == pytest.approx(paired.loc[split, "difference"], abs=1e-4)
         assert here["converged"] and here["low"] < here["difference"] < here["high"]
+        wide, beside = here["high"] - here["low"], paired.loc[split, "high"] - paired.loc[split, "low"]
+        assert 0.5 < wide / beside < 2, "students of a seed share how they do in a task"
     assert fitted.loc[("test", "LE"), "p"] < 0.001 < fitted.loc[("longer", "LE"), "p"]
 
 

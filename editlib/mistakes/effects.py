@@ -86,8 +86,9 @@ def mixed_model(table: pd.DataFrame, reference: str, outcome: str = "accuracy") 
     """Kinds against a reference in each split, by a mixed-effects model.
 
     table: one row a (kind, seed, split, task) with the outcome, a mean over questions. Fixed: the
-    kind. Random and crossed: the seed and the task. Returns split, kind, other (the
-    reference), rows, difference, low, high (95 %), p, converged.
+    kind. Random: the seed, the task, and each seed in each task, as the students of one seed share
+    their first phase. Returns split, kind, other (the reference), rows, difference, low, high
+    (95 %), p, converged.
     """
     found = []
     for split, part in table.groupby("split", sort=False):
@@ -104,7 +105,7 @@ def mixed_model(table: pd.DataFrame, reference: str, outcome: str = "accuracy") 
 
 def _fit(table: pd.DataFrame, reference: str):
     kind = f"C(kind, Treatment({reference!r}))"
-    random = {name: f"0 + C({name})" for name in ("seed", "task")}
+    random = {"seed": "0 + C(seed)", "task": "0 + C(task)", "both": "0 + C(seed):C(task)"}
     model = smf.mixedlm(f"outcome ~ {kind}", table, groups="all", vc_formula=random)
     with warnings.catch_warnings():  # a variance of zero lies on the boundary, and is no fault
         warnings.simplefilter("ignore")
