@@ -37,6 +37,18 @@ def test_an_effect_larger_than_the_smallest_in_reach_is_found_though_seeds_and_t
     assert real["low"] < 0.05 < real["high"] and "a difference" in mistakes.statement(real)
 
 
+def test_kinds_are_held_against_a_control_in_a_family_of_their_own():
+    data = table(0.05).replace({"kind": {"MCE": "control"}})
+    found = mistakes.compare_kinds(data, against="control")
+    both = mistakes.compare_kinds(data)
+    assert found[["kind", "other"]].to_numpy().tolist() == [["LE", "control"], ["KE", "control"]]
+    one = row(both, "LE", "control")
+    assert found.loc[0, "difference"] == one["difference"] and found.loc[0, "p"] == one["p"]
+    assert found.loc[0, "p_holm"] == 2 * one["p"] and found.loc[0, "smallest"] < one["smallest"]
+    with pytest.raises(KitError, match="unknown kind 'controls'"):
+        mistakes.compare_kinds(data, against="controls")
+
+
 def test_without_an_effect_nothing_is_claimed():
     found = mistakes.compare_kinds(table(0.0))
     assert (found["p_holm"] > 0.05).all() and (found["low"] < 0).all() and (found["high"] > 0).all()
@@ -65,7 +77,10 @@ def test_the_mixed_model_agrees_with_the_paired_comparison():
         here = fitted.loc[(split, "LE")]
         assert here["difference"] == pytest.approx(paired.loc[split, "difference"], abs=1e-4)
         assert here["converged"] and here["low"] < here["difference"] < here["high"]
-        wide, beside = here["high"] - here["low"], paired.loc[split, "high"] - paired.loc[split, "low"]
+        wide, beside = (
+            here["high"] - here["low"],
+            paired.loc[split, "high"] - paired.loc[split, "low"],
+        )
         assert 0.5 < wide / beside < 2, "students of a seed share how they do in a task"
     assert fitted.loc[("test", "LE"), "p"] < 0.001 < fitted.loc[("longer", "LE"), "p"]
 
