@@ -24,6 +24,7 @@ WIDTH = 6.5  # inches
 
 FATES = {"right": "#0072b2", "wrong": "#d55e00", "dropped": "#c9ccd1"}  # of a CoT, of a pair
 SUBSETS = {"D+dual": FATES["right"], "D-dual": FATES["wrong"]}
+SUBSET_MARKERS = {"D+dual": "o", "D-dual": "X"}
 
 
 def teacher_accuracy(table: pd.DataFrame) -> Figure:
@@ -469,6 +470,25 @@ def mistake_shares(table: pd.DataFrame) -> Figure:
         ax.set(xlabel="share of pairs (%)")
     ax.set_xlim(0, None)
     _legend(figure, {name: {"color": c, "marker": m} for name, (c, m, _) in MARKS.items()})
+    return figure
+
+
+def mistake_shares_by_task(table: pd.DataFrame) -> Figure:
+    """Share (%) of the wrong CoTs of a task and subset by kind; bars are 95 % intervals over pairs.
+
+    table: task (a row each), subset (of SUBSETS), kinds (a panel each), share, low, high.
+    """
+    tasks = _in_order(table["task"])
+    figure, axes = _panels(_in_order(table["kinds"]), height=1.0 + 0.28 * len(tasks))
+    for kinds, ax in axes.items():
+        for row in table[table["kinds"] == kinds].to_dict("records"):
+            y = tasks.index(row["task"]) + (0.13 if row["subset"] == "D-dual" else -0.13)
+            style = {"color": SUBSETS[row["subset"]], "marker": SUBSET_MARKERS[row["subset"]]}
+            _interval(ax, pd.Series(row), "share", y, **style, markersize=4)
+        _name_rows(ax, tasks)
+        ax.set(xlabel="share (%)", xlim=(-3, 103))
+    lines = {name: {"color": c, "marker": SUBSET_MARKERS[name]} for name, c in SUBSETS.items()}
+    _legend(figure, lines)
     return figure
 
 

@@ -88,6 +88,11 @@ def kinds():
     return numbers(table, "share").assign(low=0.1, high=0.9)
 
 
+def kinds_by_task():
+    table = rows(task=["navigate", "date"], subset=figures.SUBSETS, kinds=["LE", "KE"])
+    return numbers(table, "share").assign(low=0.1, high=0.9)
+
+
 def parts():
     of = ["all tokens", "key tokens"]
     return rows(kinds=["LE", "MCE"], of=of, part=mistakes.PARTS).assign(share=1 / 3)
@@ -138,6 +143,7 @@ DRAWN = {
     "claims": lambda: figures.claims(verdicts()),
     "power": lambda: figures.power(reach(), {"less Std-CoT": 0.05}),
     "mistake_shares": lambda: figures.mistake_shares(kinds()),
+    "mistake_shares_by_task": lambda: figures.mistake_shares_by_task(kinds_by_task()),
     "mistake_positions": lambda: figures.mistake_positions(
         numbers(rows(kinds=["LE", "KE"], n=range(5)), "position")
     ),
@@ -178,7 +184,10 @@ def test_a_figure_is_shown_where_it_is_returned_and_not_again_by_pyplot(name):
     assert not matplotlib.pyplot.get_fignums()
 
 
-@pytest.mark.parametrize("name", ["validation_accuracy", "accuracy_by_method", "mistake_shares"])
+@pytest.mark.parametrize(
+    "name",
+    ["validation_accuracy", "accuracy_by_method", "mistake_shares", "mistake_shares_by_task"],
+)
 def test_no_panel_cuts_off_what_is_drawn_in_it(name):
     """The numbers grow from panel to panel, and the panels share an axis."""
     for ax in DRAWN[name]().axes:
@@ -188,6 +197,14 @@ def test_no_panel_cuts_off_what_is_drawn_in_it(name):
         assert len(points)
         for values, ends in zip(points.T, (ax.get_xlim(), ax.get_ylim()), strict=True):
             assert min(ends) <= values.min() and values.max() <= max(ends)
+
+
+def test_shares_by_task_show_each_kind_and_every_task_in_both_subsets():
+    figure = figures.mistake_shares_by_task(kinds_by_task())
+    assert [ax.get_title() for ax in figure.axes] == ["LE", "KE"]
+    assert {"navigate", "date", "D+dual", "D-dual"} <= texts(figure)
+    points = [line for line in figure.axes[0].lines if line.get_marker() in ("o", "X")]
+    assert len(points) == 4
 
 
 def test_every_method_has_a_colour_of_its_own():

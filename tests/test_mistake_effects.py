@@ -9,11 +9,13 @@ from editlib.errors import KitError
 
 
 def table(effect, seeds=10, noise=0.03, seed=0, split="test"):
-    """Scores by kind, seed and question; LE is better by effect, seeds and tasks differ."""
+    """Scores by kind, seed and question; LE is better by effect; seeds and tasks differ, and so do
+    the seeds within a task, as the kinds of one seed share their first phase."""
     rng = np.random.default_rng(seed)
     of_seed, of_task = rng.normal(0, 0.05, seeds), rng.normal(0, 0.2, 5)
+    shared = rng.normal(0, 0.1, (seeds, 5))
     rows = [
-        (kind, s, split, f"task {t}", f"{t}/{q}", 0.5 + of_seed[s] + of_task[t])
+        (kind, s, split, f"task {t}", f"{t}/{q}", 0.5 + of_seed[s] + of_task[t] + shared[s, t])
         for kind in ("LE", "KE", "MCE")
         for s in range(seeds)
         for t in range(5)
@@ -33,6 +35,18 @@ def test_an_effect_larger_than_the_smallest_in_reach_is_found_though_seeds_and_t
     real = row(found, "LE", "KE")
     assert real["smallest"] < 0.05 and real["p_holm"] < 0.01
     assert real["low"] < 0.05 < real["high"] and "a difference" in mistakes.statement(real)
+
+
+def test_kinds_are_held_against_a_control_in_a_family_of_their_own():
+    data = table(0.05).replace({"kind": {"MCE": "control"}})
+    found = mistakes.compare_kinds(data, against="control")
+    both = mistakes.compare_kinds(data)
+    assert found[["kind", "other"]].to_numpy().tolist() == [["LE", "control"], ["KE", "control"]]
+    one = row(both, "LE", "control")
+    assert found.loc[0, "difference"] == one["difference"] and found.loc[0, "p"] == one["p"]
+    assert found.loc[0, "p_holm"] == 2 * one["p"] and found.loc[0, "smallest"] < one["smallest"]
+    with pytest.raises(KitError, match="unknown kind 'controls'"):
+        mistakes.compare_kinds(data, against="controls")
 
 
 def test_without_an_effect_nothing_is_claimed():
@@ -63,6 +77,11 @@ def test_the_mixed_model_agrees_with_the_paired_comparison():
         here = fitted.loc[(split, "LE")]
         assert here["difference"] == pytest.approx(paired.loc[split, "difference"], abs=1e-4)
         assert here["converged"] and here["low"] < here["difference"] < here["high"]
+        wide, beside = (
+            here["high"] - here["low"],
+            paired.loc[split, "high"] - paired.loc[split, "low"],
+        )
+        assert 0.5 < wide / beside < 2, "students of a seed share how they do in a task"
     assert fitted.loc[("test", "LE"), "p"] < 0.001 < fitted.loc[("longer", "LE"), "p"]
 
 

@@ -5,35 +5,44 @@ Tables are tidy: one row a (kind, seed, split, question) with an outcome such as
 
 import warnings
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
 import statsmodels.formula.api as smf
 
 from editlib import statistics
-from editlib.errors import KitError
+from editlib.errors import KitError, unknown
 
 ALPHA = 0.05
 
 
 def compare_kinds(
-    table: pd.DataFrame, outcome: str = "correct", by: Sequence[str] = ("split",)
+    table: pd.DataFrame,
+    outcome: str = "correct",
+    by: Sequence[str] = ("split",),
+    against: str | None = None,
 ) -> pd.DataFrame:
-    """Each two kinds, paired by question and seed, in each group of by.
+    """Each two kinds, or each less one of them, paired by question and seed, in each group of by.
 
     table: one row a kind, seed and question_id, with the outcome (0 or 1) and the columns of by.
+    against: the one, such as a control, which is a kind to this table. None: each two.
     Returns by, kind, other, seeds, questions, difference (kind less other), low, high (95 %, over
     seeds and questions), low_seeds, high_seeds (these questions again), p, p_holm (over all rows),
     smallest: the difference that so many seeds and questions would have shown with a probability
     of 80 %, were it there (two-sided, 5 % shared among all rows); 1 where it would have shown none,
     nan where nothing varies.
-    Raises KitError with fewer than two seeds.
+    Raises KitError with fewer than two seeds, or where nothing was trained on against.
     """
+    kinds = list(table["kind"].unique())
+    if against not in (None, *kinds):
+        raise KitError(unknown("kind", against, kinds))
+    others = [kind for kind in kinds if kind != against]
+    contests = list(combinations(kinds, 2)) if against is None else list(product(others, [against]))
     rows = []
     for group, part in table.groupby(list(by), sort=False):
         scores = part.pivot(index="question_id", columns=["kind", "seed"], values=outcome) * 1.0
-        for kind, other in combinations(part["kind"].unique(), 2):
+        for kind, other in contests:
             differences = (scores[kind] - scores[other]).dropna(axis=1, how="all").dropna()
             rows.append((*group, kind, other, differences.to_numpy()))
     found = pd.DataFrame(rows, columns=[*by, "kind", "other", "differences"])
@@ -86,8 +95,9 @@ def mixed_model(table: pd.DataFrame, reference: str, outcome: str = "accuracy") 
     """Kinds against a reference in each split, by a mixed-effects model.
 
     table: one row a (kind, seed, split, task) with the outcome, a mean over questions. Fixed: the
-    kind. Random and crossed: the seed and the task. Returns split, kind, other (the
-    reference), rows, difference, low, high (95 %), p, converged.
+    kind. Random: the seed, the task, and each seed in each task, as the students of one seed share
+    their first phase. Returns split, kind, other (the reference), rows, difference, low, high
+    (95 %), p, converged.
     """
     found = []
     for split, part in table.groupby("split", sort=False):
@@ -104,7 +114,7 @@ def mixed_model(table: pd.DataFrame, reference: str, outcome: str = "accuracy") 
 
 def _fit(table: pd.DataFrame, reference: str):
     kind = f"C(kind, Treatment({reference!r}))"
-    random = {name: f"0 + C({name})" for name in ("seed", "task")}
+    random = {"seed": "0 + C(seed)", "task": "0 + C(task)", "both": "0 + C(seed):C(task)"}
     model = smf.mixedlm(f"outcome ~ {kind}", table, groups="all", vc_formula=random)
     with warnings.catch_warnings():  # a variance of zero lies on the boundary, and is no fault
         warnings.simplefilter("ignore")
