@@ -498,9 +498,10 @@ def mistake_positions(table: pd.DataFrame) -> Figure:
 
     table: kinds (combinations are left out), position (0: start, 1: end).
     """
-    figure = _blank(height=2.9)
+    colours = kind_colours(table["kinds"])
+    figure = _blank(height=2.9 + 0.2 * math.ceil(len(colours) / 3))
     ax = figure.subplots()
-    for (kind, colour), line in zip(kind_colours(table["kinds"]).items(), cycle(LINES)):
+    for (kind, colour), line in zip(colours.items(), cycle(LINES)):
         places = table.loc[table["kinds"] == kind, "position"]
         ax.ecdf(places, color=colour, linestyle=line, label=f"{kind} ({len(places)})")
     ax.xaxis.set_major_formatter(PercentFormatter(1))
@@ -509,7 +510,8 @@ def mistake_positions(table: pd.DataFrame) -> Figure:
     where = "where the mistake begins (share of the text before it)"
     ax.set(xlabel=where, ylabel="mistakes so far", xlim=(0, 1))
     if ax.lines:
-        ax.legend(frameon=False)
+        named = ax.get_legend_handles_labels()
+        figure.legend(*named, title="kind (mistakes)", title_fontsize=8, **_BELOW)
     return figure
 
 

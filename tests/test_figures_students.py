@@ -211,10 +211,21 @@ def test_eight_kinds_of_readers_have_a_colour_of_their_own_wherever_they_are_dra
     assert min(apart) > 0.1
 
 
+def test_no_legend_of_many_kinds_lies_on_their_lines(monkeypatch):
+    for name in "ABCDEFGH":
+        monkeypatch.setitem(mistakes.KINDS, name, mistakes.Kind(name, name, "?"))
+    table = numbers(rows(kinds=mistakes.shorts(), n=range(5)), "position")
+    figure = figures.mistake_positions(table)
+    figure.draw_without_rendering()
+    legend, axes = figure.legends[0].get_window_extent(), figure.axes[0].get_tightbbox()
+    assert legend.y0 >= 0 and legend.y1 <= axes.y0 and axes.height > 0.5 * figure.bbox.height
+    assert len(figure.legends[0].get_texts()) == 12
+
+
 def test_places_in_a_text_are_shares_of_it():
     for name, label in {"mistake_positions": "begins", "gone_wrong": "place"}.items():
         figure = DRAWN[name]()
-        figure.canvas.draw()
+        figure.draw_without_rendering()
         ax = figure.axes[-1]
         assert label in ax.get_xlabel() and "share of the text" in ax.get_xlabel()
         assert ax.get_xticklabels()[-1].get_text() == "100%"
