@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 from IPython.display import HTML
-from pandas.api.types import is_numeric_dtype
+from pandas.api.types import is_numeric_dtype, is_scalar
 
 import editlib
 from editlib.checking import Check, check
@@ -232,7 +232,8 @@ def _short(value) -> str:
 def table(frame: pd.DataFrame, percent: Sequence[str] = (), digits: int = 1) -> HTML:
     """A frame without its index: numbers to the right, text to the left, nothing cut short.
 
-    percent: columns of shares (0 to 1) to be shown as percentages. Missing values stay blank.
+    percent: columns of shares (0 to 1) to be shown as percentages. Missing values stay
+    blank; lists and arrays are shown as text.
     """
     sides = ["right" if is_numeric_dtype(frame[name]) else "left" for name in frame]
     head = [escape(str(name)) for name in frame]
@@ -245,6 +246,8 @@ def table(frame: pd.DataFrame, percent: Sequence[str] = (), digits: int = 1) -> 
 
 
 def _value(value, percent: int | None) -> str:
+    if not is_scalar(value):  # such as a list
+        return escape(str(value.tolist() if isinstance(value, np.ndarray) else value))
     if pd.isna(value):
         return ""
     if percent is not None:

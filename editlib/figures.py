@@ -15,7 +15,10 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from editlib import mistakes
 
 WIDTH = 6.5  # inches
 
@@ -117,23 +120,24 @@ def agreement(table: pd.DataFrame) -> Figure:
     return fig
 
 
-KIND_NAMES = {"logical": "#0072b2", "knowledge": "#e69f00", "calculation": "#882255"}
-KIND_MARKS = dict(zip(KIND_NAMES, "os^", strict=True))
-
-
 def locators(table: pd.DataFrame) -> Figure:
-    """Precision and recall of every locator, a mark a kind of mistake.
+    """Precision and recall of every locator, a mark a registered kind of mistake that occurs.
 
-    table: locator, group (one of KIND_NAMES), precision, recall (0 to 1).
+    table: locator, group (the name of a kind; rows of others are left out), precision, recall (0
+    to 1).
     """
+    table = table[table["group"].isin(mistakes.KINDS)]
+    kinds = mistakes.registered(table["group"])
+    colours, marks = kind_colours(mistakes.shorts()), dict(zip(mistakes.KINDS, cycle("os^DvPX*")))
     names = list(dict.fromkeys(table["locator"]))
     fig, axes = plt.subplots(
         1, 2, figsize=(WIDTH, 0.9 + 0.3 * len(names)), sharey=True, layout="constrained"
     )
     for ax, measure in zip(axes, ("precision", "recall"), strict=True):
-        for kind, colour in KIND_NAMES.items():
+        for kind in kinds:
             part = table[table["group"] == kind]
-            look = {"color": colour, "marker": KIND_MARKS[kind], "alpha": 0.85}
+            colour = colours[mistakes.KINDS[kind].short]
+            look = {"color": colour, "marker": marks[kind], "alpha": 0.85}
             shown = ax.plot(100 * part[measure], part["locator"], linestyle="", label=kind, **look)
             shown[0].set_clip_on(False)  # marks at 0 and at 100 % are drawn whole
         ax.set(xlabel=f"{measure} (%)", xlim=(0, 100))
@@ -174,8 +178,10 @@ STUDENTS = {  # in the order of every figure
 }
 OTHER = "#444444"  # a method that has no colour of its own
 KINDS = {"LE": "#0072b2", "KE": "#e69f00", "MCE": "#882255", "OE": "#767676"}
-MORE_KINDS = ("#009e73", "#56b4e9", "#cc79a7", "#000000")  # of kinds that readers add, in turn
+_SAFE = sns.color_palette("colorblind").as_hex()  # whose blue, orange and grey are taken
+MORE_KINDS = ("#000000", *(_SAFE[n] for n in (2, 9, 4, 3, 5, 6, 8)))  # that readers add, in turn
 LINES = ("-", "--", "-.", ":")
+STROKES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (3, 2)), (0, (1, 3)))  # of students
 PROBED = {"correct": (FATES["right"], "o"), "wrong": (FATES["wrong"], "X")}
 PARTS = {"mistake": ("#d55e00", ""), "consequence": ("#f0c060", "///"), "routine": ("#d9d9d9", "")}
 MARKS = {  # who says it: colour, marker, how far above the middle of its row
@@ -183,6 +189,7 @@ MARKS = {  # who says it: colour, marker, how far above the middle of its row
     "the paper": ("#c0267e", "D", -0.13),
 }
 
+MISSED = "#e3e3e3"  # differences that were likely to be missed
 DECIDED = ("reproduced", "opposite")  # verdicts on claims
 BESIDE_PAPER = {  # the legend of ours beside theirs
     "this run, decided": {"color": "#222222", "marker": "o"},
@@ -495,29 +502,36 @@ def mistake_shares_by_task(table: pd.DataFrame) -> Figure:
 def kind_colours(kinds: Iterable[str]) -> dict[str, str]:
     """A colour for each single kind that occurs, those of the paper first.
 
+    Kinds of readers have theirs by the order of the registry; those that are not in it come last.
+
     >>> list(kind_colours(["MCE", "LN", "LE", "LE+KE", "none"]))
     ['LE', 'MCE', 'LN']
     """
     found = [k for k in dict.fromkeys(kinds) if "+" not in k and k not in ("none", "unread")]
-    known = {kind: colour for kind, colour in KINDS.items() if kind in found}
-    return known | dict(zip([k for k in found if k not in known], cycle(MORE_KINDS), strict=False))
+    more = [k for k in dict.fromkeys([*mistakes.shorts(), *found]) if k not in KINDS]
+    colours = KINDS | dict(zip(more, cycle(MORE_KINDS), strict=False))
+    return {kind: colour for kind, colour in colours.items() if kind in found}
 
 
 def mistake_positions(table: pd.DataFrame) -> Figure:
-    """Share (%) of mistakes that begin no later than a place in their CoT (0: start, 1: end).
+    """Share (%) of mistakes that begin no later than a place in their CoT (share of its text).
 
-    table: kinds (combinations are left out), position.
+    table: kinds (combinations are left out), position (0: start, 1: end).
     """
-    figure = _blank(height=2.9)
+    colours = kind_colours(table["kinds"])
+    figure = _blank(height=2.9 + 0.2 * math.ceil(len(colours) / 3))
     ax = figure.subplots()
-    for (kind, colour), line in zip(kind_colours(table["kinds"]).items(), cycle(LINES)):
+    for (kind, colour), line in zip(colours.items(), cycle(LINES)):
         places = table.loc[table["kinds"] == kind, "position"]
         ax.ecdf(places, color=colour, linestyle=line, label=f"{kind} ({len(places)})")
+    ax.xaxis.set_major_formatter(PercentFormatter(1))
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     sns.despine(figure)
-    ax.set(xlabel="where the mistake begins", ylabel="mistakes so far", xlim=(0, 1))
+    where = "where the mistake begins (share of the text before it)"
+    ax.set(xlabel=where, ylabel="mistakes so far", xlim=(0, 1))
     if ax.lines:
-        ax.legend(frameon=False)
+        named = ax.get_legend_handles_labels()
+        figure.legend(*named, title="kind (mistakes)", title_fontsize=8, **_BELOW)
     return figure
 
 
@@ -566,16 +580,31 @@ def kind_effects(table: pd.DataFrame) -> Figure:
     names = [f"{row.kind} less {row.other}" for row in table.itertuples()]
     table = table.assign(name=names)
     order = _in_order(table["name"])
-    figure, axes = _panels(_in_order(table["split"]), height=1.0 + 0.3 * len(order))
+    figure, axes = _panels(_in_order(table["split"]), height=1.6 + 0.3 * len(order))
+    dot = {"color": "#222222", "marker": "o", "markersize": 5}
     for split, ax in axes.items():
-        for _, row in table[table["split"] == split].iterrows():
+        part = table[table["split"] == split]
+        for _, row in part.iterrows():
             y, reach = order.index(row["name"]), 100 * row["smallest"]
-            ax.barh(y, 2 * reach, left=-reach, height=0.7, color="#e3e3e3")
-            _interval(ax, row, "difference", y, color="#222222", marker="o", markersize=5)
+            ax.barh(y, 2 * reach, left=-reach, height=0.7, color=MISSED)
+            _interval(ax, row, "difference", y, **dot)
         ax.axvline(0, color="black", linewidth=1)
         _name_rows(ax, order)
-        ax.set_xlabel("difference (points)")
+        asked = f"{_range(part['questions'])} questions, {_range(part['seeds'])} seeds"
+        ax.set_xlabel(f"difference (points)\n{asked}")
+    found = {"found, 95% over seeds and questions": dot | {"linestyle": "-"}}
+    missed = {"too small to be found four times in five": {"color": MISSED, "linewidth": 8}}
+    _legend(figure, found | missed)
     return figure
+
+
+def _range(numbers: pd.Series) -> str:
+    """The one number there is, or the least and the greatest.
+
+    >>> _range(pd.Series([3, 3])), _range(pd.Series([3, 5, 4]))
+    ('3', '3 to 5')
+    """
+    return " to ".join(str(n) for n in dict.fromkeys((numbers.min(), numbers.max())))
 
 
 def composition(table: pd.DataFrame) -> Figure:
@@ -648,6 +677,7 @@ def first_mistakes(table: pd.DataFrame) -> Figure:
             _interval(ax, pd.Series(row), "decided", y, **style)
             ax.plot(100 * row["chance"], y, "D", color=CHANCE, markersize=3.5, **fill)
         _name_rows(ax, methods)
+        _mark_absent(ax, methods, table[table["split"] == split], "none to count")
         ax.set(xlabel="at decisions (%)")
     ax.set_xlim(0, 100)
     lines = {f"students, {name}": ("#444444", "o", fill) for name, (_, fill) in FAMILIES.items()}
@@ -660,23 +690,32 @@ def first_mistakes(table: pd.DataFrame) -> Figure:
 
 
 def gone_wrong(table: pd.DataFrame) -> Figure:
-    """Share (%) of all chains that have gone wrong by a place in the text (0: start, 1: end).
+    """Share (%) of all chains that have gone wrong by a place in the text (share of it).
 
-    Lines are drawn ever thinner, so that one that lies on another does not hide it. table: split
-    (one panel each), method, place, share.
+    Each line has a mark and a stroke of its own, and marks stand in places of their own, so that
+    lines that lie on each other can be told apart. table: split (one panel each), method, place
+    (0: start, 1: end), share.
     """
-    figure, axes = _panels(_in_order(table["split"]), height=2.7)
+    splits = _in_order(table["split"])
+    figure = _blank(height=0.8 + 2.4 * len(splits))
+    axes = figure.subplots(len(splits), sharex=True, squeeze=False)[:, 0]
     methods = [name for name in WRITERS if name in set(table["method"])]
-    widths = {name: 0.8 + 0.4 * (len(methods) - 1 - n) for n, name in enumerate(methods)}
-    for split, ax in axes.items():
-        for method in methods:
+    looks = {
+        name: {"color": WRITERS[name], "linestyle": stroke, "marker": mark, "linewidth": 1.3}
+        | {"markersize": 4.5, "markerfacecolor": "white"}
+        for name, stroke, mark in zip(methods, cycle(STROKES), cycle("os^DvPX*"))
+    }
+    for split, ax in zip(splits, axes, strict=True):
+        for n, method in enumerate(methods):
             part = _only(table, {"split": split, "method": method})
-            style = {"color": WRITERS[method], "linewidth": widths[method]}
-            ax.plot(part["place"], part["share"], solid_capstyle="butt", **style)
+            ax.plot(part["place"], part["share"], markevery=(n, len(methods)), **looks[method])
         ax.yaxis.set_major_formatter(PercentFormatter(1))
-        ax.set(xlabel="place in the text", xlim=(0, 1), ylim=(0, 1.02))
-    next(iter(axes.values())).set_ylabel("chains gone wrong")
-    _legend(figure, {name: {"color": WRITERS[name], "linewidth": widths[name]} for name in methods})
+        ax.set(ylabel="chains gone wrong", xlim=(0, 1), ylim=(0, 1.02))
+        ax.set_title(split, fontsize=9)
+    axes[-1].xaxis.set_major_formatter(PercentFormatter(1))
+    axes[-1].set_xlabel("place in the text (share of the text before it)")
+    sns.despine(figure)
+    _legend(figure, looks)
     return figure
 
 
@@ -696,12 +735,15 @@ def reasons(table: pd.DataFrame) -> Figure:
             drawn = ax.barh(range(len(methods)), 100 * bars[outcome], left=left, **style)
             texts = [f"{share:.0%}" if share > 0.08 else "" for share in bars[outcome]]
             ink = "white" if outcome == "right, by right steps" else "black"
-            ax.bar_label(drawn, texts, label_type="center", fontsize=7, color=ink)
+            numbers = ax.bar_label(drawn, texts, label_type="center", fontsize=7, color=ink)
+            for number in numbers if hatch else []:
+                number.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})
             left = left + 100 * bars[outcome]
         _name_rows(ax, methods)
+        _mark_absent(ax, methods, part, "not asked")
         ax.set(xlabel="answers (%)", xlim=(0, 100))
-    colours = {name: {"color": c, "marker": "s"} for name, (c, _) in OUTCOMES.items()}
-    _legend(figure, colours)
+    swatches = [Patch(facecolor=c, hatch=h, edgecolor="white") for c, h in OUTCOMES.values()]
+    figure.legend(swatches, OUTCOMES, **_BELOW)
     return figure
 
 
@@ -787,6 +829,14 @@ def _name_rows(ax: Axes, names: Sequence[str]) -> None:
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.grid(axis="x", color="#e5e5e5")
     ax.set_axisbelow(True)
+
+
+def _mark_absent(ax: Axes, methods: Sequence[str], table: pd.DataFrame, why: str) -> None:
+    """Say in the row of each method that the table of a panel lacks why it is empty."""
+    for row, method in enumerate(methods):
+        if method not in set(table["method"]):
+            style = {"fontsize": 8, "color": "0.4", "ha": "center", "va": "center"}
+            ax.text(0.5, row, why, transform=ax.get_yaxis_transform(), **style)
 
 
 def _legend(figure: Figure, lines: Mapping[str, Mapping]) -> None:

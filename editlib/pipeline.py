@@ -528,17 +528,25 @@ def known_mistakes(ws: Workspace, completions: Sequence[str]) -> dict[str, dict]
         return store.truth(completions)
 
 
+def judge_of(ws: Workspace) -> tuple[Teacher | ManyTeacher, dict] | None:
+    """The judge of the profile, and how it is sampled (fields of Request); None: it names none."""
+    settings = ws.profile.judge
+    if settings is None:
+        return None
+    sampling = settings.model_dump(include={"temperature", "top_p", "max_tokens", "seed"})
+    return _model(settings), sampling
+
+
 def judge_mistakes(ws: Workspace, chains: Sequence[Chain]) -> list[Verdict] | None:
     """What the judge of the profile says about each chain; None where it names no judge.
 
     Replies are kept with the completions of the run. For analysis only.
     """
-    settings = ws.profile.judge
-    if settings is None:
+    if (found := judge_of(ws)) is None:
         return None
-    sampling = settings.model_dump(include={"temperature", "top_p", "max_tokens", "seed"})
+    judge, sampling = found
     with completion_store(ws) as store:
-        return by_judge(_model(settings), store, **sampling)(chains)
+        return by_judge(judge, store, **sampling)(chains)
 
 
 # --- questions for students ------------------------------------------------------------------

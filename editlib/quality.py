@@ -32,10 +32,9 @@ from editlib import (
 )
 from editlib.checking import Check
 from editlib.completions import CompletionStore, Reply, Request
-from editlib.endpoint import EndpointTeacher
 from editlib.errors import KitError
 from editlib.records import CoT, Question, read_frame, write_frame
-from editlib.teacher import Teacher, ask
+from editlib.teacher import ManyTeacher, Teacher, ask
 from editlib.workspace import Workspace, digest
 
 TEACHER = "teacher"  # as a method among those of the students
@@ -131,15 +130,17 @@ def first_kinds(chains: pd.DataFrame) -> pd.DataFrame:
     """By which kind of mistake chains first go wrong; what two kinds explain counts for both.
 
     chains: of inspect(). Returns one row a chain and kind: method, seed, split, task, question_id,
-    made (the short name of a kind that the checker tells), has (0 or 1).
+    made (the label of a registered kind), has (0 or 1). A kind that the checker neither knows nor
+    named has no rows: that it is never made is not known. Raises UnknownTruth for a kind named
+    that is not registered.
     """
     keys = ["method", "seed", "split", "task", "question_id"]
-    named = chains["kinds"].fillna("").str.split("+")
+    named = [each.split("+") if each else [] for each in chains["kinds"].fillna("")]
     tables = [
         chains[keys].assign(
             made=mistakes.KINDS[name].short, has=[float(name in each) for each in named]
         )
-        for name in get_args(checking.Kind)
+        for name in mistakes.registered({*get_args(checking.Kind)}.union(*named))
     ]
     return pd.concat(tables, ignore_index=True)
 
@@ -245,10 +246,13 @@ def trial(
     truths: completion key -> mistakes, as pipeline.known_mistakes gives them. Returns for each
     task: clean (chains without a mistake), alarms (those where the checker sees one), slipped
     (chains with one), found (the first is found at its very characters), named (and its step's
-    kinds are told), ambiguous (other kinds explain the text as well, the true ones among them).
+    kinds are told), ambiguous (other kinds explain the text as well, the true ones among them),
+    unnoted (chains of which nothing is known; they count in no other column).
     """
-    rows = [_tried(cot, truths[cot.completion]["mistakes"], questions) for cot in cots]
-    columns = ["task", "clean", "alarms", "slipped", "found", "named", "ambiguous"]
+    tried = [cot for cot in cots if cot.completion in truths]
+    rows = [(*_tried(cot, truths[cot.completion]["mistakes"], questions), 0) for cot in tried]
+    rows += [(cot.task, *[0] * 6, 1) for cot in cots if cot.completion not in truths]
+    columns = ["task", "clean", "alarms", "slipped", "found", "named", "ambiguous", "unnoted"]
     table = pd.DataFrame(rows, columns=columns)
     return table.groupby("task", sort=False).sum().astype(int).reset_index()
 
@@ -318,22 +322,29 @@ def _met(question: str, text: str, start: int, end: int) -> tuple[bool, bool]:
 # --- a judge ---------------------------------------------------------------------------------
 
 
-def judge_of(ws: Workspace) -> Teacher:
-    """Who judges in this run: the teacher where it is a model behind an endpoint, else a rule."""
-    settings = ws.profile.teacher
-    return EndpointTeacher(settings) if settings.kind == "endpoint" else RuleJudge()
+def judge_of(ws: Workspace) -> tuple[Teacher | ManyTeacher, dict]:
+    """Who judges in this run: the model that the profile names, else a rule; and its sampling."""
+    return pipeline.judge_of(ws) or (RuleJudge(), {})
+
+
+def judges_itself(ws: Workspace) -> bool:
+    """Whether the judge is the teacher's own model, whose answers are among those it scores."""
+    judge = ws.profile.judge
+    return judge is not None and judge.model == getattr(ws.profile.teacher, "model", None)
 
 
 def judge(
-    judging: Teacher,
+    judging: Teacher | ManyTeacher,
     told: pd.DataFrame,
     questions: Mapping[str, Question],
     store: CompletionStore,
     run: int = 0,
+    **sampling,
 ) -> pd.DataFrame:
     """Let a teacher score the answers of three methods to each question, in all six orders.
 
     told: question_id, method, text; three methods a question. run: 0, 1, ...: asked anew.
+    sampling: fields of Request; temperature is 0 unless told.
     Returns one row a score: question_id, order (0 to 5), place (1 to 3), method, run, score (1 to
     10; missing where the reply could not be read).
     """
@@ -343,8 +354,11 @@ def judge(
         if len(texts) != JUDGED:
             raise ValueError(f"{name}: answers of {sorted(texts)}, expected {JUDGED} methods")
         asked += [(name, i, order, texts) for i, order in enumerate(permutations(sorted(texts)))]
+    settings = {"temperature": 0.0} | sampling
     requests = [
-        Request(prompts.judge(questions[name].text, [texts[m] for m in order]), 0.0, sample=run)
+        Request(
+            prompts.judge(questions[name].text, [texts[m] for m in order]), sample=run, **settings
+        )
         for name, _, order, texts in asked
     ]
     replies = ask(judging, requests, store, "judge")

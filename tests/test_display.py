@@ -126,6 +126,13 @@ def test_a_table_is_escaped_whole_and_in_percent():
     assert page.count('align="right"') == 6 and page.count('align="left"') == 3
 
 
+def test_a_table_shows_lists_and_arrays_as_text():
+    cells = [[1, "<b>"], np.arange(2000), (), {"a": None}]
+    page = display.table(pd.DataFrame({"found": cells}), percent=["found"]).data
+    assert "[1, &#x27;&lt;b&gt;&#x27;]" in page and "1000, 1001" in page
+    assert ">()<" in page and "{&#x27;a&#x27;: None}" in page
+
+
 def test_the_header_names_inputs_and_no_path(tmp_path):
     ws = open_workspace("smoke", results=tmp_path)
     ws.stage("annotation", lambda folder: (folder / "a.txt").write_text("a"))

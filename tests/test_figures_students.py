@@ -1,7 +1,7 @@
 """Figures of the students' notebooks: functions of tables that repeat and leave nothing out."""
 
 import io
-from itertools import product
+from itertools import combinations, product
 
 import matplotlib
 import numpy as np
@@ -212,6 +212,66 @@ def test_every_method_has_a_colour_of_its_own():
     assert len(set(figures.STUDENTS.values())) == len(figures.STUDENTS)
     assert set(figures.KINDS) == set(mistakes.shorts())
     assert tuple(figures.PARTS) == mistakes.PARTS
+
+
+def test_eight_kinds_of_readers_have_a_colour_of_their_own_wherever_they_are_drawn(monkeypatch):
+    for name in "ABCDEFGH":
+        monkeypatch.setitem(mistakes.KINDS, name, mistakes.Kind(name, name, "?"))
+    colours = figures.kind_colours(mistakes.shorts())
+    assert len(colours) == 12 == len(set(colours.values()))
+    assert figures.kind_colours(["G"]) == {"G": colours["G"]}
+    near = [colours[k] for k in "ABCDEFGH"]
+    apart = [
+        np.abs(np.subtract(*map(matplotlib.colors.to_rgb, two))).max()
+        for two in combinations(near, 2)
+    ]
+    assert min(apart) > 0.1
+
+
+def test_no_legend_of_many_kinds_lies_on_their_lines(monkeypatch):
+    for name in "ABCDEFGH":
+        monkeypatch.setitem(mistakes.KINDS, name, mistakes.Kind(name, name, "?"))
+    table = numbers(rows(kinds=mistakes.shorts(), n=range(5)), "position")
+    figure = figures.mistake_positions(table)
+    figure.draw_without_rendering()
+    legend, axes = figure.legends[0].get_window_extent(), figure.axes[0].get_tightbbox()
+    assert legend.y0 >= 0 and legend.y1 <= axes.y0 and axes.height > 0.5 * figure.bbox.height
+    assert len(figure.legends[0].get_texts()) == 12
+
+
+def test_places_in_a_text_are_shares_of_it():
+    for name, label in {"mistake_positions": "begins", "gone_wrong": "place"}.items():
+        figure = DRAWN[name]()
+        figure.draw_without_rendering()
+        ax = figure.axes[-1]
+        assert label in ax.get_xlabel() and "share of the text" in ax.get_xlabel()
+        assert ax.get_xticklabels()[-1].get_text() == "100%"
+
+
+def test_students_whose_chains_go_wrong_alike_can_be_told_apart():
+    names = ["Std-CoT", "Std-CoT continued", "EDIT w/o KRSL", "EDIT"]
+    alike = rows(split=SPLITS, method=names, place=[0.0, 0.25, 0.5, 0.75, 1.0]).assign(share=0.5)
+    figure = figures.gone_wrong(alike)
+    for ax in figure.axes:
+        assert len({line.get_linestyle() for line in ax.lines}) == 4
+        assert len({line.get_marker() for line in ax.lines}) == 4
+        assert len({line.get_markevery() for line in ax.lines}) == 4
+    handles = figure.legends[0].legend_handles
+    assert [h.get_marker() for h in handles] == [line.get_marker() for line in ax.lines]
+
+
+def test_a_row_without_answers_says_so():
+    asked = reasons().query("split == 'test' or method != 'teacher'")
+    first, *others = figures.reasons(asked).axes
+    told = [[text.get_text() for text in ax.texts] for ax in (first, *others)]
+    assert "not asked" not in told[0] and all(texts.count("not asked") == 1 for texts in told[1:])
+
+
+def test_numbers_on_a_hatch_stand_on_a_ground_of_their_own():
+    figure = figures.reasons(reasons())
+    grounds = [text.get_bbox_patch() for text in figure.axes[0].texts]
+    assert sum(ground is not None for ground in grounds) == len(WRITERS)
+    assert [h.get_hatch() for h in figure.legends[0].legend_handles] == ["", "///", ""]
 
 
 def test_accuracy_shows_each_split_method_and_what_guessing_gets():

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from editlib import figures
+from editlib import figures, mistakes
 
 
 @pytest.fixture(autouse=True)
@@ -102,11 +102,20 @@ def test_each_locator_has_a_mark_for_every_kind_of_mistake():
     left, right = figures.locators(LOCATED).axes
     assert {line.get_label(): list(line.get_xdata()) for line in left.lines} == {
         "logical": [50, 20],
-        "knowledge": [],
         "calculation": [60],
     }
     assert [tick.get_text() for tick in left.get_yticklabels()] == ["edit distance", "all tokens"]
     assert list(right.lines[0].get_xdata()) == [80, 100]
+
+
+def test_a_kind_of_the_registry_is_drawn_with_the_locators_and_a_mixture_is_not(monkeypatch):
+    monkeypatch.setitem(mistakes.KINDS, "mine", mistakes.Kind("mine", "MI", "?"))
+    more = LOCATED.assign(group=["mine", "mine", "logical+calculation"])
+    left, _ = figures.locators(pd.concat([LOCATED, more])).axes
+    drawn = {line.get_label(): line for line in left.lines}
+    assert set(drawn) == {"logical", "calculation", "mine"}
+    looks = {(line.get_color(), line.get_marker()) for line in drawn.values()}
+    assert len(looks) == 3 and list(drawn["mine"].get_xdata()) == [50, 20]
 
 
 def test_precision_and_recall_stand_side_by_side():

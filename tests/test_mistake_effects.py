@@ -95,6 +95,10 @@ def test_the_figure_shows_every_comparison_of_every_split():
     first, second = figures.kind_effects(found).axes
     assert [first.get_title(), second.get_title()] == ["test", "longer"]
     assert first.get_yticklabels()[0].get_text() == "LE less KE"
+    seeds, questions = found.loc[0, ["seeds", "questions"]]
+    assert first.get_xlabel().endswith(f"{questions} questions, {seeds} seeds")
+    legend = [text.get_text() for text in first.figure.legends[0].get_texts()]
+    assert any("too small to be found" in name for name in legend)
 
 
 def test_what_is_in_reach_is_less_where_other_questions_count_and_more_with_more_seeds():

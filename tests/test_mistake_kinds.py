@@ -60,8 +60,11 @@ def test_a_new_kind_is_in_labels_order_and_colours_at_once():
     assert counted.set_index("kinds").loc["CN", "n"] == 0  # shown, though it never occurs
 
 
-@pytest.mark.parametrize("short", ["LE", "none", "A+B", " "])
-def test_a_label_that_cannot_be_told_apart_is_refused(short):
+UNFIT = ["LE", "LE ", " X", "none", "A+B", " ", "", r"$\bad{$", "A\nB", "A\x07", "A\u202eB", "_A"]
+
+
+@pytest.mark.parametrize("short", UNFIT)
+def test_a_label_that_cannot_be_told_apart_or_shown_is_refused(short):
     with pytest.raises(mistakes.BadKind, match="choose another"):
         mistakes.register(Kind("mine", short, "?"))
 
@@ -145,6 +148,40 @@ def test_unknown_truth_is_an_error():
         mistakes.by_truth({})(CHAINS)
 
 
+def test_a_truth_of_a_kind_that_is_not_registered_is_an_error_and_no_none():
+    truth = {"key a": {"mistakes": [{"kind": "copying", "start": 8, "end": 9}]}}
+    with pytest.raises(mistakes.UnknownTruth, match=r"chain 'a'.*'copying'.*register"):
+        mistakes.by_truth(truth)(CHAINS[:1])
+    mistakes.register(COPYING)
+    assert [each.label for each in mistakes.by_truth(truth)(CHAINS[:1])] == ["CN"]
+
+
+def test_a_rule_that_fails_is_named_with_its_kind_chain_and_cause():
+    mistakes.register(Kind("mine", "MI", "?", rule=lambda question, text: 1 / 0))
+    with pytest.raises(mistakes.BadKind, match=r"'mine'.*'a'.*division by zero") as raised:
+        mistakes.by_rules(CHAINS)
+    assert isinstance(raised.value.__cause__, ZeroDivisionError)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [(9, 3, "?"), (500, 900, "?"), (-3, -1, "?"), (4, 4, "?"), (0, 1), ("0", "1", "?"), (0, 1, 2)],
+)
+def test_a_rule_may_point_at_characters_of_the_text_alone(found):
+    mistakes.register(Kind("mine", "MI", "?", rule=lambda question, text: [found]))
+    with pytest.raises(
+        mistakes.BadKind, match=r"'mine'.*'a'.*expected \(start, end, why\)"
+    ) as raised:
+        mistakes.by_rules(CHAINS)
+    assert repr(found) in str(raised.value) and "<= 9" in str(raised.value)
+
+
+def test_the_whole_text_may_be_a_mistake():
+    rule = lambda question, text: iter([(0, len(text), "all of it")])  # noqa: E731
+    mistakes.register(Kind("mine", "MI", "?", rule=rule))
+    assert [each.label for each in mistakes.by_rules(CHAINS)] == ["MCE+MI", "MI"]
+
+
 def verdicts(*labels):
     names = {kind.short: name for name, kind in mistakes.KINDS.items()}
     return [
@@ -160,7 +197,12 @@ def test_precision_and_recall_count_each_kind_of_a_chain():
     table = mistakes.against_truth(truth, found).set_index("kind")
     assert (table.loc["MCE", "precision"], table.loc["MCE", "recall"]) == (2 / 3, 1.0)
     assert table.loc["LE", "recall"] == 0 and pd.isna(table.loc["LE", "precision"])
-    assert mistakes.alarms(found)["alarms"] == 4  # an unread verdict is no "none"
+
+
+def test_an_unread_reply_is_no_alarm_and_counted_apart():
+    found = mistakes.alarms(verdicts("MCE", "none", "none", "unread"))
+    assert [found[name] for name in ("chains", "unread", "alarms", "share")] == [4, 1, 1, 1 / 3]
+    assert pd.isna(mistakes.alarms(verdicts("unread"))["share"])
 
 
 def test_agreement_beyond_chance():
@@ -200,6 +242,18 @@ def test_nothing_is_planted_in_a_chain_that_is_not_known_to_be_right():
     assert mistakes.planted(COPYING, pairs, slips) == ([], {})
     with pytest.raises(KitError, match="has no plant"):
         mistakes.planted(Kind("bare", "B", "?"), pairs, truths)
+
+
+def test_a_plant_that_fails_is_named_with_its_kind_pair_and_cause():
+    pairs, truths = right_pairs("multistep_arithmetic")
+    broken = Kind("mine", "MI", "?", plant=lambda question, chain, rng: 1 / 0)
+    with pytest.raises(mistakes.BadKind, match=f"'mine'.*{pairs[0].id!r}.*division") as raised:
+        mistakes.planted(broken, pairs, truths)
+    assert isinstance(raised.value.__cause__, ZeroDivisionError)
+    for returned in (7, ["a chain"], b""):
+        wrong = Kind("mine", "MI", "?", plant=lambda question, chain, rng, it=returned: it)
+        with pytest.raises(mistakes.BadKind, match=r"'mine'.*expected a wrong chain \(str\)"):
+            mistakes.planted(wrong, pairs, truths)
 
 
 def test_what_is_left_out_lies_on_the_word_before_which_it_is_missing():

@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from editlib import pipeline, prompts, quality
+from editlib import mistakes, pipeline, prompts, quality
 from editlib.completions import CompletionStore, Reply, Request
 from editlib.errors import KitError
 from editlib.puzzles import Voice, read_question, reason, sites
 from editlib.records import CoT, Question
 from editlib.workspace import open_workspace
+from tests.loopback import completion, serving
 
 QUESTION = Question(
     "q", "puzzles", "multistep_arithmetic", "test", "What is the value of 2 * 2?", "4"
@@ -66,6 +67,17 @@ def test_chains_are_counted_by_the_kind_of_their_first_mistake():
     assert shares.loc["good"].sum() == 0
 
 
+def test_kinds_are_those_of_the_registry_and_a_kind_that_is_not_in_it_is_an_error(monkeypatch):
+    rows = inspected({"bad": BAD}).reset_index().assign(kinds="copying+calculation")
+    with pytest.raises(mistakes.UnknownTruth, match="copying"):
+        quality.first_kinds(rows)
+    monkeypatch.setitem(mistakes.KINDS, "copying", mistakes.Kind("copying", "CN", "?"))
+    told = quality.first_kinds(rows).set_index("made")["has"]
+    assert told.to_dict() == {"LE": 0, "KE": 0, "MCE": 1, "OE": 0, "CN": 1}
+    unseen = quality.first_kinds(rows.assign(kinds=None))["made"]
+    assert "CN" not in set(unseen)  # the checker cannot tell that it is never made
+
+
 def test_values_are_counted_up_to_the_first_wrong_one():
     rows = inspected(TEXTS)
     assert rows.loc["good", ["decided_seen", "copied_seen"]].tolist() == [1, 4]
@@ -105,10 +117,18 @@ def test_the_trial_sees_what_was_planted_and_an_overlooked_mistake():
     known = {f"c{i}": {"mistakes": [vars(m) for m in s.mistakes]} for i, s in enumerate(told)}
     (row,) = quality.trial(cots, known, {"t": asked}).to_dict("records")
     counts = {"clean": 1, "alarms": 0, "slipped": 1, "found": 1, "named": 1, "ambiguous": 0}
-    assert row == {"task": "sums", **counts}
+    assert row == {"task": "sums", **counts, "unnoted": 0}
     swapped = {"c0": known["c1"], "c1": known["c0"]}  # a trial that cannot fail tries nothing
     (row,) = quality.trial(cots, swapped, {"t": asked}).to_dict("records")
     assert (row["alarms"], row["found"]) == (1, 0)
+
+
+def test_a_chain_without_a_note_is_not_tried_but_counted():
+    cots = [CoT(f"q#{i}", "q", "sums", "wrong", BAD, "5", "4", f"c{i}") for i in range(3)]
+    (row,) = quality.trial(cots, {"c0": {"mistakes": []}}, {"q": QUESTION}).to_dict("records")
+    assert (row["clean"], row["alarms"], row["slipped"], row["unnoted"]) == (1, 1, 0, 2)
+    (row,) = quality.trial(cots, {}, {"q": QUESTION}).to_dict("records")
+    assert (row["clean"], row["slipped"], row["unnoted"]) == (0, 0, 3)
 
 
 def test_a_value_exchanged_by_hand_is_met_where_it_stands():
@@ -217,6 +237,39 @@ def test_agreement_is_whole_with_itself_and_less_with_another():
     assert abs(quality.agreement(one, other)["kappa"]) < 0.4
     holes = one.assign(score=one["score"].mask(one.index < 20))
     assert quality.agreement(one, holes)["n"] == 40
+
+
+def named(server, model="m"):
+    return f"judge={{kind: endpoint, model: {model}, temperature: 0.5, base_url: '{server.url}'}}"
+
+
+def test_the_judge_that_a_profile_names_is_asked_as_it_says_and_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "made-up")
+    reply = "Answer 1: 3\nAnswer 2: 5\nAnswer 3: 7"
+    with serving(lambda prompt, before: completion(reply)) as server:
+        ws = open_workspace("smoke", [named(server)], tmp_path)
+        judge, sampling = quality.judge_of(ws)
+        for _ in range(2):
+            with pipeline.completion_store(ws) as store:
+                told = predictions(TEXTS)
+                scores = quality.judge(judge, told, {"q": QUESTION}, store, **sampling)
+    assert scores.groupby("place")["score"].unique().map(list).tolist() == [[3], [5], [7]]
+    assert [body["temperature"] for body in server.bodies] == [0.5] * 6  # six orders, asked once
+    assert {body["model"] for body in server.bodies} == {"m"}
+
+
+def test_without_a_judge_in_the_profile_a_rule_judges(tmp_path):
+    judge, sampling = quality.judge_of(open_workspace("smoke", [], tmp_path))
+    assert isinstance(judge, quality.RuleJudge) and sampling == {}
+
+
+@pytest.mark.parametrize(("model", "own"), [("m", True), ("another", False)])
+def test_a_judge_that_taught_is_known_as_such(tmp_path, model, own):
+    sampled = "{{kind: endpoint, model: {}, base_url: 'http://127.0.0.1:1/v1'}}"
+    chosen = [f"teacher={sampled.format('m')}", f"judge={sampled.format(model)}"]
+    assert quality.judges_itself(open_workspace("smoke", chosen, tmp_path)) == own
+    assert not quality.judges_itself(open_workspace("smoke", chosen[1:], tmp_path))
+    assert not quality.judges_itself(open_workspace("smoke", [], tmp_path))
 
 
 def test_the_rule_judge_reads_the_prompt_alone_and_ranks_by_reasoning(tmp_path):

@@ -51,6 +51,7 @@ from editlib.mistakes.kinds import (
     kinds_of,
     label,
     register,
+    registered,
     shorts,
     usual,
 )
@@ -96,6 +97,7 @@ __all__ = [
     "reachable",
     "read_kinds",
     "register",
+    "registered",
     "restricted",
     "shorts",
     "statement",

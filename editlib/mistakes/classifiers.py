@@ -17,7 +17,17 @@ from editlib import prompts
 from editlib.completions import CompletionStore, Request
 from editlib.errors import KitError
 from editlib.mistakes.findings import Finding
-from editlib.mistakes.kinds import KINDS, NONE, UNREAD, UnknownTruth, in_order, label
+from editlib.mistakes.kinds import (
+    KINDS,
+    NONE,
+    UNREAD,
+    BadKind,
+    Kind,
+    UnknownTruth,
+    in_order,
+    label,
+    registered,
+)
 from editlib.records import CoT, DualCoT, Question
 from editlib.teacher import ManyTeacher, Teacher, ask
 
@@ -69,36 +79,65 @@ def chains(questions: Iterable[Question], cots: Iterable[CoT]) -> list[Chain]:
 def by_truth(truths: Mapping[str, Mapping]) -> Classifier:
     """What a teacher knows about its mistakes; truths: completion key -> mistakes.
 
-    The classifier raises UnknownTruth for a chain of which nothing is known.
+    The classifier raises UnknownTruth for a chain of which nothing is known, or a mistake of a
+    kind that is not registered.
     """
 
     def classify(asked: Sequence[Chain]) -> list[Verdict]:
         if missing := [chain.id for chain in asked if chain.completion not in truths]:
             raise UnknownTruth(f"{missing[0]}: nothing is known about its mistakes")
-        known = [truths[chain.completion]["mistakes"] for chain in asked]
         return [
-            _verdict(Finding(m["kind"], m["start"], m["end"], "known") for m in k) for k in known
+            _verdict(
+                chain,
+                [
+                    Finding(each["kind"], each["start"], each["end"], "known")
+                    for each in truths[chain.completion]["mistakes"]
+                ],
+            )
+            for chain in asked
         ]
 
     return classify
 
 
 def by_rules(asked: Sequence[Chain]) -> list[Verdict]:
-    """What the rules of the registered kinds find; no kind where they find nothing."""
+    """What the rules of the registered kinds find; no kind where they find nothing.
+
+    Raises BadKind for a rule that fails, or finds anything but (start, end, why) in the text.
+    """
+    ruled = [kind for kind in KINDS.values() if kind.rule]
     return [
-        _verdict(
-            Finding(kind.name, *found)
-            for kind in KINDS.values()
-            if kind.rule
-            for found in kind.rule(chain.question, chain.text)
-        )
-        for chain in asked
+        _verdict(chain, [each for kind in ruled for each in _ruled(kind, chain)]) for chain in asked
     ]
 
 
-def _verdict(findings: Iterable[Finding]) -> Verdict:
+def _ruled(kind: Kind, chain: Chain) -> list[Finding]:
+    """What the rule of one kind finds."""
+    expected = "expected (start, end, why) of each mistake: int, int, str"
+    try:
+        found = list(kind.rule(chain.question, chain.text))
+    except Exception as error:
+        raise BadKind(
+            f"kind {kind.name!r}, chain {chain.id!r}: its rule raised "
+            f"{type(error).__name__}: {error}; {expected}"
+        ) from error
+    for each in found:
+        match each:
+            case (int(start), int(end), str()) if 0 <= start < end <= len(chain.text):
+                continue
+        raise BadKind(
+            f"kind {kind.name!r}, chain {chain.id!r}: its rule found {each!r}; {expected}, "
+            f"0 <= start < end <= {len(chain.text)}, the characters of the text"
+        )
+    return [Finding(kind.name, *each) for each in found]
+
+
+def _verdict(chain: Chain, findings: Iterable[Finding]) -> Verdict:
     ordered = tuple(sorted(findings, key=lambda each: (each.start, each.end)))
-    return Verdict(tuple(kind for kind in KINDS if kind in {f.kind for f in ordered}), ordered)
+    try:
+        return Verdict(registered(each.kind for each in ordered), ordered)
+    except UnknownTruth as error:
+        raise UnknownTruth(f"chain {chain.id!r}: {error}; register it first") from error
 
 
 def by_judge(teacher: Teacher | ManyTeacher, store: CompletionStore, **sampling) -> Classifier:
@@ -203,9 +242,14 @@ def _share(name: str, n: int, of: int) -> dict[str, float]:
 
 
 def alarms(found: Sequence[Verdict]) -> dict[str, float]:
-    """On chains without a mistake: chains, alarms, share, share_low, share_high (95 %, Wilson)."""
-    n = sum(each.kinds != () for each in found)
-    return {"chains": len(found), "alarms": n} | _share("share", n, len(found))
+    """On chains without a mistake: chains, unread, alarms, and their share of those that were read.
+
+    share_low and share_high are its 95 % Wilson interval.
+    """
+    read = [each.kinds for each in found if each.kinds is not None]
+    n = sum(kinds != () for kinds in read)
+    counts = {"chains": len(found), "unread": len(found) - len(read), "alarms": n}
+    return counts | _share("share", n, len(read))
 
 
 def confusion(table: pd.DataFrame, rows: str, columns: str) -> pd.DataFrame:

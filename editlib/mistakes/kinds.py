@@ -18,7 +18,7 @@ class UnknownTruth(KitError):
 
 
 class BadKind(KitError):
-    """An entry of the registry that clashes with another one."""
+    """An entry of the registry that clashes with another one, or whose rule or plant fails."""
 
 
 Rule = Callable[[str, str], Iterable[tuple[int, int, str]]]  # (question, text) -> start, end, why
@@ -30,7 +30,7 @@ class Kind:
     """A kind of mistake; rule finds it without an LLM, plant puts it into a right puzzle chain."""
 
     name: str
-    short: str  # the label in tables and figures; no "+" in it
+    short: str  # the label in tables and figures; see register() for what it may hold
     description: str  # for the judge, a noun phrase
     rule: Rule | None = None
     plant: Plant | None = None
@@ -44,23 +44,47 @@ def register(kind: Kind) -> Kind:
     """Add a kind, or replace the one of that name.
 
     Raises BadKind where the name is that of a kind of the paper, where another kind has its label,
-    or where the label cannot be told from others.
+    or where the label cannot be told from others or cannot be drawn.
     """
     if kind.name in PAPERS and kind.name in KINDS:
         raise BadKind(f"kind {kind.name!r} is one of the paper's own; choose another name")
     taken = {NONE, UNREAD} | {other.short for name, other in KINDS.items() if name != kind.name}
-    if kind.short in taken or "+" in kind.short or not kind.short.strip():
+    if kind.short in taken:
         raise BadKind(
-            f"kind {kind.name!r}: label {kind.short!r} is taken, empty or holds a plus sign "
-            f"(taken: {', '.join(sorted(taken))}); choose another one"
+            f"kind {kind.name!r}: label {kind.short!r} is taken "
+            f"(as are {', '.join(sorted(taken))}); choose another one"
+        )
+    if not _fits(kind.short):
+        raise BadKind(
+            f"kind {kind.name!r}: label {kind.short!r} cannot be shown; expected a word or more "
+            "without blanks around them, +, $, line breaks, other control characters or an "
+            "underscore in front; choose another one"
         )
     KINDS[kind.name] = kind
     return kind
 
 
+def _fits(short: str) -> bool:
+    """Whether a figure can show a label: "+" joins kinds, $ begins a formula, _ hides a line."""
+    plain = short.isprintable() and not set("+$") & set(short)
+    return plain and short == short.strip() != "" and not short.startswith("_")
+
+
 def shorts() -> list[str]:
     """The labels of single kinds, in the order of the registry."""
     return [kind.short for kind in KINDS.values()]
+
+
+def registered(names: Iterable[str]) -> tuple[str, ...]:
+    """Names of kinds, each once, in the order of the registry; UnknownTruth for any other.
+
+    >>> registered(["calculation", "logical", "logical"])
+    ('logical', 'calculation')
+    """
+    names = set(names)
+    for name in names - KINDS.keys():
+        raise UnknownTruth(unknown("kind of mistake", name, KINDS))
+    return tuple(name for name in KINDS if name in names)
 
 
 def label(kinds: Iterable[str]) -> str:
@@ -69,10 +93,7 @@ def label(kinds: Iterable[str]) -> str:
     >>> label(["calculation", "logical", "logical"])
     'LE+MCE'
     """
-    kinds = set(kinds)
-    for kind in kinds - KINDS.keys():
-        raise UnknownTruth(unknown("kind of mistake", kind, KINDS))
-    return "+".join(kind.short for name, kind in KINDS.items() if name in kinds) or NONE
+    return "+".join(KINDS[name].short for name in registered(kinds)) or NONE
 
 
 def kinds_of(truth: Mapping) -> str:

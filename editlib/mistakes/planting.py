@@ -14,7 +14,7 @@ from editlib import puzzles
 from editlib.answers import matches, read_answer
 from editlib.errors import KitError
 from editlib.keysteps import WordSegmenter
-from editlib.mistakes.kinds import Kind
+from editlib.mistakes.kinds import BadKind, Kind
 from editlib.records import DualCoT
 
 
@@ -44,7 +44,7 @@ def planted(
     gives the right answer. All are of D+dual: a pair of D-dual begins with a CoT that the teacher
     got wrong by itself, and a planted mistake is nobody's own. The truth lies under
     wrong_completion, as pipeline.known_mistakes has it. Raises KitError for a kind without a way to
-    plant it.
+    plant it, BadKind where its plant fails or returns anything but a text or None.
     """
     if kind.plant is None:
         raise KitError(f"kind {kind.name!r} has no plant; give its entry one: Kind(..., plant=...)")
@@ -53,7 +53,7 @@ def planted(
         if truths.get(pair.correct_completion, {"mistakes": True})["mistakes"]:
             continue
         rng = Random(f"{seed}|{kind.name}|{pair.question_id}")
-        text = kind.plant(pair.question, pair.correct, rng)
+        text = _planted(kind, pair, rng)
         answer = read_answer(text) if text else None
         if answer is None or matches(answer, pair.correct_answer):
             continue
@@ -63,6 +63,19 @@ def planted(
         made.append(replace(pair, id=id, **own))
         known[key] = truth(kind.name, pair.correct, text)
     return made, known
+
+
+def _planted(kind: Kind, pair: DualCoT, rng: Random) -> str | None:
+    """The right chain of a pair with a mistake in it."""
+    where = f"kind {kind.name!r}, correct CoT of pair {pair.id!r}: its plant"
+    try:
+        text = kind.plant(pair.question, pair.correct, rng)
+    except Exception as error:
+        found = f"{type(error).__name__}: {error}"
+        raise BadKind(f"{where} raised {found}; expected a wrong chain or None") from error
+    if text is not None and not isinstance(text, str):
+        raise BadKind(f"{where} returned {text!r}; expected a wrong chain (str) or None")
+    return text
 
 
 def truth(kind: str, correct: str, wrong: str) -> dict[str, list[dict]]:

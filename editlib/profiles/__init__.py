@@ -371,7 +371,7 @@ class Profile(Settings):
     keysteps: KeySteps
     student: Student | None = None  # None: no student is trained (recorded)
     training: Training | None = None
-    judge: Judge | None = None  # who says which kinds of mistakes a CoT makes (notebook 06)
+    judge: Judge | None = None  # who reads CoTs: kinds of mistakes (06), scores (07)
     decoding: Decoding | None = None
     exam: Exam = Exam()
 
