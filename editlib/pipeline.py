@@ -21,11 +21,13 @@ from editlib import (
     completions,
     dual,
     keysteps,
+    methods,
     prompts,
     published,
     puzzles,
     reading,
     teacher,
+    views,
 )
 from editlib.completions import Completion, CompletionStore, Lost, Request, exchange
 from editlib.errors import KitError, unknown
@@ -59,8 +61,30 @@ ASKING = (
     teacher,
     Path(__file__),
 )
+AGAIN = ", second sample"  # after the name of a kind of prompt that is asked once more
 SHOWN = 3  # right CoTs of a demonstration that are given a twin
 TRIED = 8  # training questions of a task asked without exemplars, to make exemplars of; ours
+
+
+def teach(ws: Workspace) -> list[str]:
+    """Ask the teacher for all that the profile needs of it; the stages made, in order.
+
+    They are those of annotate, build_duals and, where a method learns from a second sample,
+    resample.
+    """
+    made = [annotate(ws), build_duals(ws)]
+    settings = ws.profile.training
+    if settings and any(map(_learns_from_two, settings.students)):
+        made.append(resample(ws))
+    return [folder.name for folder in made]
+
+
+def _learns_from_two(method: str) -> bool:
+    """Whether a method, or one that says how long it trains, learns from two samples."""
+    return any(
+        phase.data == views.RESAMPLED or (phase.as_long_as and _learns_from_two(phase.as_long_as))
+        for phase in methods.phases(method)
+    )
 
 
 # --- 01: D+ and D- ---------------------------------------------------------------------------
@@ -102,17 +126,13 @@ def resample(ws: Workspace) -> Path:
 
 def _resample(ws: Workspace, folder: Path) -> None:
     questions = read_annotation(ws)[0]
-    answered, first = _ask(ws, _again(_cep_requests(ws, questions)), "CEP")
+    answered, first = _ask(ws, _cep_requests(ws, questions), f"CEP{AGAIN}", sample=1)
     cots = dual.annotate(questions, answered)
     wrong = dual.with_role(cots, "wrong")
-    hinted, hints = _ask(ws, _again(_ahp_requests(ws, questions, wrong)), "AHP")
+    hinted, hints = _ask(ws, _ahp_requests(ws, questions, wrong), f"AHP{AGAIN}", sample=1)
     cots += dual.rectified(questions, wrong, hinted)
     write_table(folder / "cots.parquet", cots, CoT)
     write_frame(folder / "usage.parquet", pd.DataFrame([first, hints]))
-
-
-def _again(requests: Sequence[Request]) -> list[Request]:
-    return [replace(request, sample=1) for request in requests]
 
 
 def training_questions(ws: Workspace) -> list[Question]:
@@ -156,25 +176,34 @@ def division(ws: Workspace) -> pd.DataFrame:
 
 
 def teaching(ws: Workspace, *stages: str) -> pd.DataFrame:
-    """Who answered each kind of prompt up to the last of the stages, when, and what was lost.
+    """Who answered each kind of prompt in the stages, when, and what was lost.
 
-    One row a kind. Columns: prompt, teacher, served_as (the model as the server names it),
-    first_day, last_day (UTC), answered, dropped (no answer, or one that failed its check), then
-    the columns of usage() but n. The exemplars that were asked for have a row without days.
+    One row a kind; the second sample has rows of its own. Columns: prompt, teacher, served_as (the
+    model as the server names it), first_day, last_day (UTC), answered, dropped (no answer, or one
+    that failed its check), then the columns of usage() but n. The exemplars that were asked for
+    have a row without days.
     """
-    cots = read_table(ws.need(stages[-1]) / "cots.parquet", CoT)
-    with completion_store(ws) as store:
-        stored = store.get([cot.completion for cot in cots])
-    rows = []
-    for prompt, roles in dual.ASKED.items():
-        found = [cot for cot in cots if cot.role in roles and cot.completion in stored]
-        rows += [_taught(prompt, found, [stored[cot.completion] for cot in found])] if found else []
+    rows = _all_taught(ws, [stage for stage in stages if stage != "resampling"][-1])
+    if "resampling" in stages:
+        rows += [row | {"prompt": row["prompt"] + AGAIN} for row in _all_taught(ws, "resampling")]
     spent = pd.concat(read_frame(ws.need(stage) / "usage.parquet") for stage in stages)
     taught = pd.DataFrame(rows).merge(spent[spent["n"] > 0], on="prompt", how="outer", sort=False)
     taught["answered"] = taught["answered"].fillna(taught.pop("n"))
     words = dict.fromkeys(["served_as", "first_day", "last_day"], "")
     taught = taught.fillna({"teacher": rows[0]["teacher"], "dropped": 0, **words})
     return taught.astype({"answered": int, "dropped": int})
+
+
+def _all_taught(ws: Workspace, stage: str) -> list[dict]:
+    """A row for each kind of prompt that the CoTs of a stage answer."""
+    cots = read_table(ws.need(stage) / "cots.parquet", CoT)
+    with completion_store(ws) as store:
+        stored = store.get([cot.completion for cot in cots])
+    rows = []
+    for prompt, roles in dual.ASKED.items():
+        found = [cot for cot in cots if cot.role in roles and cot.completion in stored]
+        rows += [_taught(prompt, found, [stored[cot.completion] for cot in found])] if found else []
+    return rows
 
 
 def _taught(prompt: str, cots: Sequence[CoT], completions: Sequence[Completion]) -> dict:
@@ -200,6 +229,7 @@ def _cep_requests(ws: Workspace, questions: Sequence[Question]) -> list[Request]
     if _published(ws):
         return [Request(_published_cep(question), temperature=0.0) for question in questions]
     if files := _prompt_files(ws):
+        files.check(sorted({question.task for question in questions}))  # before any is paid for
         asked = [files.cep(question.task, question.text) for question in questions]
         return [Request(prompt, **_sampling(ws)) for prompt in asked]
     return dual.cep_requests(questions, shots(ws, questions), **_sampling(ws))
@@ -234,8 +264,11 @@ def _published_cep(question: Question) -> str:
 
 def shots(ws: Workspace, questions: Sequence[Question]) -> dict[str, prompts.Shots]:
     """How the CEP of each task of the questions begins; of BBH, of training questions."""
+    tasks = sorted({question.task for question in questions})
     if ws.profile.benchmark.name == "puzzles":
-        return prompts.puzzle_shots(sorted({question.task for question in questions}))
+        return prompts.puzzle_shots(tasks)
+    if files := _prompt_files(ws):
+        return {task: files.shots(task) for task in tasks}
     few, answered, _ = _tried(ws, questions)
     return prompts.bbh_shots(dual.own_exemplars(few, answered))
 
@@ -306,21 +339,24 @@ def _recorded() -> dict[str, str]:
     return {_published_cep(q): known[q.task][q.id] for q in questions}
 
 
-def completion_store(ws: Workspace) -> CompletionStore:
+def completion_store(ws: Workspace, sample: int = 0) -> CompletionStore:
     """The completions of this run, kept across stages and settings."""
     ws.create()
-    return CompletionStore(ws.artifacts / "completions.sqlite")
+    return CompletionStore(ws.artifacts / "completions.sqlite", sample)
 
 
-def _ask(ws: Workspace, requests: Sequence[Request], name: str) -> tuple[list[Completion], dict]:
+def _ask(
+    ws: Workspace, requests: Sequence[Request], name: str, sample: int = 0
+) -> tuple[list[Completion], dict]:
     """The completion of each request that counts, and what all attempts took."""
     settings, attempts, highest = ws.profile.teacher, 1, 0.0
     mode = answers.mode_for(ws.profile.benchmark.name)
     answered = partial(answers.states_answer, mode=mode)
+    requests = [replace(request, sample=sample) for request in requests]
     if isinstance(settings, SampledTeacherSettings):
         attempts, highest = settings.attempts, settings.highest_temperature
         requests = [_sampled(settings, request) for request in requests]
-    with completion_store(ws) as store:
+    with completion_store(ws, sample) as store:
         asked = _teacher(ws)
         tried = teacher.ask_until_read(asked, requests, store, name, attempts, highest, answered)
         lost = store.lost(asked.name, {request.prompt for request in requests})

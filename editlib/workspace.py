@@ -37,8 +37,8 @@ STUDYING = (*TEACHING, "keysteps", "student", "training", "decoding")
 STAGES = {  # stage -> the notebook that makes it, the sections of the profile that it depends on
     "annotation": ("01_teacher_prompting", TEACHING),
     "duals": ("02_dual_cot_construction", TEACHING),
+    "resampling": ("02_dual_cot_construction", TEACHING),
     "keysteps": ("03_key_step_extraction", (*TEACHING, "keysteps", "student")),
-    "resampling": ("04_edit_training", TEACHING),
     "training": ("04_edit_training", STUDYING),
     "evaluation": ("05_evaluation", (*STUDYING, "exam")),
     "self-consistency": ("05_evaluation", (*STUDYING, "exam")),

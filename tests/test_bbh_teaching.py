@@ -1,13 +1,17 @@
 """The teaching stages on BBH, with a teacher that can be asked: a script in a dict's place."""
 
 import json
+import os
 import re
+import shutil
 from collections import Counter
 from datetime import UTC, datetime
 
+import pandas as pd
 import pytest
 
-from editlib import benchmarks, dual, pipeline, profiles
+from editlib import bases, batching, benchmarks, dual, exams, pipeline, profiles
+from editlib.completions import Lost, completed
 from editlib.errors import KitError
 from editlib.profiles import Exemplars, Profile, SampledTeacherSettings
 from editlib.published import BLOCKS
@@ -49,6 +53,15 @@ class Scripted:
         return f"None are added to {number}. Therefore, the answer is {answer}."
 
 
+class Losing(Scripted):
+    """Answers each prompt at the second go; the first reply was paid for and cannot be read."""
+
+    def complete_many(self, requests, store, desc, known):
+        for request in requests.values():
+            store.note_lost(Lost(self.name, request.prompt, 1, 1, True, None))
+            store.add(completed(self.name, request, self.complete(request)))
+
+
 @pytest.fixture
 def mirror(tmp_path, monkeypatch):
     for task, n in TASKS.items():
@@ -64,13 +77,18 @@ def mirror(tmp_path, monkeypatch):
     return tmp_path
 
 
+def scripted(folder, exemplars, methods=(), **benchmark):
+    """A run over BBH with the scripted teacher and the student of smoke; nothing is asked yet."""
+    smoke, recorded = profiles.load("smoke"), profiles.load("recorded")
+    settings = recorded.benchmark.model_copy(update={"exemplars": exemplars, **benchmark})
+    training = smoke.training.model_copy(update={"methods": list(methods)})
+    update = {"benchmark": settings, "teacher": ScriptedSettings(), "training": training}
+    return Workspace("scripted", smoke.model_copy(update=update), folder / "run")
+
+
 def taught(folder, monkeypatch, exemplars, **benchmark):
     """A run of 01 and 02 over BBH with the scripted teacher."""
-    recorded = profiles.load("recorded")
-    settings = recorded.benchmark.model_copy(update={"exemplars": exemplars, **benchmark})
-    update = {"benchmark": settings, "teacher": ScriptedSettings()}
-    ws = Workspace("scripted", recorded.model_copy(update=update), folder / "run")
-    teacher = Scripted()
+    ws, teacher = scripted(folder, exemplars, **benchmark), Scripted()
     monkeypatch.setattr(pipeline, "_teacher", lambda _: teacher)
     pipeline.annotate(ws)
     pipeline.build_duals(ws)
@@ -172,13 +190,22 @@ def test_who_has_the_same_division_has_the_same_questions(mirror, monkeypatch):
     assert len(pipeline.split(other, "validation")) == 16
 
 
-def test_published_files_lead_through_annotation_to_pairs(mirror, monkeypatch):
+SOLVED = "Q: {0} and one?\nA: Let's think step by step.\nAdd up.\nSo the answer is {0}1."
+
+
+def published(folder):
+    """Files of all three kinds for each task, of three exemplars each."""
+    blocks = [SOLVED.format(n) for n in range(3)]
     for kind, block in BLOCKS.items():
         for task in TASKS:
-            path = mirror / "prompts" / kind / f"{task}.txt"
+            path = folder / "prompts" / kind / f"{task}.txt"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(f"{kind} {task}.\n\n{block}")
-    exemplars = Exemplars(kind="published", folder=str(mirror / "prompts"))
+            path.write_text("\n\n".join([f"{kind} {task}.", *blocks, block]))
+    return Exemplars(kind="published", folder=folder / "prompts")
+
+
+def test_published_files_lead_through_annotation_to_pairs(mirror, monkeypatch):
+    exemplars = published(mirror)
     ws, teacher = taught(mirror, monkeypatch, exemplars, per_task=None)
     roles = check(ws)
     kinds = Counter(request.prompt.partition(" ")[0] for request in teacher.asked)
@@ -191,28 +218,154 @@ def test_published_files_lead_through_annotation_to_pairs(mirror, monkeypatch):
 
 
 def test_an_edited_prompt_file_is_asked_anew(mirror, monkeypatch):
-    for task in TASKS:
-        path = mirror / "prompts" / "cot-prompts" / f"{task}.txt"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("One.")
-        path = mirror / "prompts" / "cot-ahp" / f"{task}.txt"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("Two.")
-    (mirror / "prompts" / "cot-ccp").symlink_to(mirror / "prompts" / "cot-ahp")
-    exemplars = Exemplars(kind="published", folder=mirror / "prompts")
+    exemplars = published(mirror)
     _, first = taught(mirror, monkeypatch, exemplars)
     _, second = taught(mirror, monkeypatch, exemplars)
     assert first.asked and not second.asked
     (mirror / "prompts" / "cot-prompts" / "navigate.txt").write_text("Three.")
     _, third = taught(mirror, monkeypatch, exemplars)
     asked = {request.prompt.partition(".")[0] for request in third.asked}
-    assert "Three" in asked and "One" not in asked
+    assert "Three" in asked and "cot-prompts navigate" not in asked
 
 
-def test_a_missing_prompt_file_stops_before_anything_is_asked(mirror, monkeypatch):
-    exemplars = Exemplars(kind="published", folder=str(mirror / "nowhere"))
-    with pytest.raises(KitError, match=r"nowhere/cot-prompts/navigate\.txt is missing"):
+@pytest.mark.parametrize(
+    ("gone", "message"),
+    [
+        ("", "cot-prompts/, cot-ahp/, cot-ccp/ missing in .*prompts"),
+        ("cot-ahp", "^cot-ahp/ missing in .*prompts"),
+        ("cot-ccp/navigate.txt", r"^cot-ccp/navigate\.txt missing in .*prompts"),
+    ],
+)
+def test_prompt_files_of_any_kind_are_missed_before_anything_is_asked(
+    mirror, monkeypatch, gone, message
+):
+    exemplars = published(mirror)
+    path = mirror / "prompts" / gone
+    path.unlink() if path.is_file() else shutil.rmtree(path)
+    monkeypatch.setattr(Scripted, "complete", lambda *_: pytest.fail("asked and paid for"))
+    with pytest.raises(KitError, match=message) as stopped:
         taught(mirror, monkeypatch, exemplars)
+    assert "from dataset/bbh of github.com/C-W-D/CasCoD" in str(stopped.value)
+
+
+def test_a_prompt_file_that_is_no_text_stops_before_anything_is_asked(mirror, monkeypatch):
+    exemplars = published(mirror)
+    (mirror / "prompts" / "cot-ccp" / "navigate.txt").write_bytes(b"\xff\xfe")
+    monkeypatch.setattr(Scripted, "complete", lambda *_: pytest.fail("asked and paid for"))
+    with pytest.raises(KitError, match=r"navigate\.txt: not UTF-8"):
+        taught(mirror, monkeypatch, exemplars)
+
+
+# --- the untrained student
+
+
+def untrained(ws, style, monkeypatch, room=10_000):
+    """The prompts of two test questions of each task; room: for so many tokens of a prompt."""
+    monkeypatch.setattr(bases, "context", lambda _: room + ws.profile.decoding.max_new_tokens)
+    questions = [q for q in benchmarks.load("bbh", "test", 2) if q.task in TASKS]
+    return exams.fitted_prompts(ws, style, questions)
+
+
+def test_the_untrained_student_is_shown_the_published_exemplars(mirror, monkeypatch):
+    ws = scripted(mirror, published(mirror))
+    texts = {q.id: q.text for q in benchmarks.load("bbh", "test")}
+    reasoned = untrained(ws, "few-shot-CoT", monkeypatch)
+    direct = untrained(ws, "few-shot", monkeypatch)
+    assert reasoned["shown"].eq(3).all() and direct["shown"].eq(3).all()
+    files = pipeline.PublishedPrompts(mirror / "prompts")
+    for row in reasoned.itertuples():
+        assert row.prompt == files.cep(row.task, texts[row.question])
+    for row in direct.itertuples():
+        assert row.prompt == (
+            f"cot-prompts {row.task}. Give the answer alone.\n\nQ: 0 and one?\nA: 01\n\n"
+            f"Q: 1 and one?\nA: 11\n\nQ: 2 and one?\nA: 21\n\nQ: {texts[row.question]}\nA:"
+        )
+
+
+@pytest.mark.parametrize("style", ["few-shot", "few-shot-CoT"])
+def test_published_exemplars_that_do_not_fit_are_left_out(mirror, monkeypatch, style):
+    ws = scripted(mirror, published(mirror))
+    tokenizer = bases.load_tokenizer(ws.profile.student)
+    whole = untrained(ws, style, monkeypatch)["prompt"]
+    shortest = min(len(batching.prompt_ids(tokenizer, prompt)) for prompt in whole)
+    cut = untrained(ws, style, monkeypatch, room=shortest - 1)
+    assert cut["shown"].eq(2).all()
+    assert [f"{n} and one?" in prompt for prompt in cut["prompt"] for n in range(3)] == [
+        True,
+        True,
+        False,
+    ] * len(cut)
+
+
+@pytest.mark.skipif(not os.environ.get("EDITLIB_DATA_DIR"), reason="no data mirror is named")
+@pytest.mark.parametrize("style", ["few-shot", "few-shot-CoT"])
+def test_the_published_exemplars_of_all_27_tasks_are_shown(tmp_path, monkeypatch, style):
+    (tmp_path / "cot-prompts").symlink_to(benchmarks.data_dir() / "bbh_cot_prompts")
+    ws = scripted(tmp_path, Exemplars(kind="published", folder=tmp_path))
+    monkeypatch.setattr(bases, "context", lambda _: 10**6)
+    questions = benchmarks.load("bbh", "test", 1)
+    asked = exams.fitted_prompts(ws, style, questions)
+    assert len(asked) == 27 and asked["shown"].eq(3).all()
+    files = pipeline.PublishedPrompts(tmp_path)
+    for question, prompt in zip(questions, asked["prompt"], strict=True):
+        whole = files.cep(question.task, question.text)
+        if style == "few-shot-CoT":  # one file has a blank where the others break the line
+            assert prompt == whole.replace("by step. ", "by step.\n")
+        else:
+            answers = re.findall(r"(?<=So the answer is ).+(?=\.$)", whole, re.MULTILINE)
+            assert re.findall(r"(?<=^A: ).+", prompt, re.MULTILINE) == answers[:3]
+
+
+# --- the second sample
+
+TWICE = "Std-CoT, repeat sampling"
+
+
+def test_losses_of_both_samples_are_counted_once(mirror, monkeypatch):
+    ws, teacher = scripted(mirror, Exemplars(), [TWICE]), Losing()
+    monkeypatch.setattr(pipeline, "_teacher", lambda _: teacher)
+
+    def spent():
+        frames = [pipeline.read_frame(ws.need(s) / "usage.parquet") for s in pipeline.teach(ws)]
+        return pd.concat(frames, ignore_index=True).set_index("prompt")
+
+    first = spent()
+    assert first["lost"].to_dict() == first["n"].to_dict()
+    assert first["lost"].sum() == len(teacher.asked)
+    shutil.rmtree(ws.artifacts / "annotation")  # made again, after the losses of the second sample
+    pd.testing.assert_frame_equal(spent(), first)
+
+
+def test_what_the_second_sample_took_is_told_beside_the_first(mirror, monkeypatch):
+    ws, teacher = scripted(mirror, Exemplars(), [TWICE]), Scripted()
+    monkeypatch.setattr(pipeline, "_teacher", lambda _: teacher)
+    stages = pipeline.teach(ws)
+    assert stages == ["annotation", "duals", "resampling"]
+    told = pipeline.teaching(ws, *stages).set_index("prompt")
+    again = ["CEP, second sample", "AHP, second sample"]
+    assert sorted(told.index) == sorted(["exemplars", "CEP", "AHP", "CCP", *again])
+    assert told["answered"].sum() == len(teacher.asked)
+    assert told["prompt_tokens"].sum() == 3 * len(teacher.asked)
+    counts = told[["answered", "dropped"]]  # this teacher says the same again
+    assert counts.loc[again].values.tolist() == counts.loc[["CEP", "AHP"]].values.tolist()
+
+
+@pytest.mark.parametrize(
+    ("methods", "twice"),
+    [
+        ([], False),
+        (["Std-CoT", "EDIT"], False),
+        (["Std-CoT", TWICE], True),
+        ([f"Std-CoT as long as {TWICE}"], True),
+    ],
+)
+def test_a_second_sample_is_asked_for_only_where_a_method_needs_it(
+    mirror, monkeypatch, methods, twice
+):
+    ws, teacher = scripted(mirror, Exemplars(), methods), Scripted()
+    monkeypatch.setattr(pipeline, "_teacher", lambda _: teacher)
+    assert ("resampling" in pipeline.teach(ws)) == twice
+    assert ({request.sample for request in teacher.asked} == {0, 1}) == twice
 
 
 def test_students_are_examined_on_bbh_test_and_on_each_benchmark_named(mirror, monkeypatch):

@@ -73,12 +73,39 @@ def test_the_canary_line_of_a_file_is_not_sent():
 
 
 def test_a_file_that_is_missing_or_no_text_is_named(tmp_path):
-    with pytest.raises(KitError, match=r"cot-ahp/sums\.txt is missing: .* benchmark.exemplars"):
+    with pytest.raises(KitError, match=r"cot-ahp/sums\.txt is missing\. .* benchmark.exemplars"):
         PublishedPrompts(tmp_path).ahp("sums", "q", "a")
     (tmp_path / "cot-ccp").mkdir()
     (tmp_path / "cot-ccp" / "sums.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(KitError, match=r"sums\.txt: not UTF-8"):
         PublishedPrompts(tmp_path).ccp("sums", "q", "r")
+
+
+@pytest.mark.parametrize("block", [True, False])
+def test_a_cep_file_is_read_as_description_and_exemplars(block):
+    second = "Q: What is\n2 + 2?\nA: Let's think step by step. Well.\nTherefore, the answer is 4."
+    text = f"Keep out. Canary GUID 1\n-----\nAdd up.\n\nIn full.\n\n{SHOWN[9:]}\n\n{second}"
+    end = f"\n\n{BLOCKS['cot-prompts']}" if block else ""
+    shots = Held(Path("."), {("cot-prompts", "sums"): text + end}).shots("sums")
+    assert shots.description == "Add up.\n\nIn full."
+    assert shots.exemplars == (
+        Exemplar("1 + 1?", "2", "It is 2. So the answer is 2."),
+        Exemplar("What is\n2 + 2?", "4", "Well.\nTherefore, the answer is 4."),
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Add up.",
+        SHOWN.replace("\n", "\r\n"),
+        f"{SHOWN}\n\nQ: 2 + 2?\nA: 4",
+        SHOWN.replace("the answer is", "it must be"),
+    ],
+)
+def test_exemplars_that_cannot_be_read_are_an_error_and_not_left_out(text):
+    with pytest.raises(KitError, match=r"cot-prompts/sums\.txt: no exemplars to be read"):
+        Held(Path("."), {("cot-prompts", "sums"): text}).shots("sums")
 
 
 @pytest.mark.skipif(not os.environ.get("EDITLIB_DATA_DIR"), reason="no data mirror is named")

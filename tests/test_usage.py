@@ -1,11 +1,14 @@
+import sqlite3
 from dataclasses import replace
 
 import pandas as pd
+import yaml
 
-from editlib import manifest, pipeline
-from editlib.completions import Lost, Reply, Request, completed
-from editlib.teacher import replay
+from editlib import manifest, pipeline, profiles
+from editlib.completions import CompletionStore, Lost, Reply, Request, completed
+from editlib.teacher import PuzzleSettings, PuzzleTeacher, replay
 from editlib.workspace import open_workspace
+from tests.test_batch_files import command, result, write, written
 
 ROW = completed("m", Request("a"), Reply("Well.", "stop", 10, 5))
 
@@ -50,3 +53,48 @@ def test_a_replay_takes_the_last_attempt_of_the_first_sample():
     teachers = [replay([(row, None) for row in order], "run") for order in (rows, rows[::-1])]
     assert {teacher.complete(Request("a")).text for teacher in teachers} == {"third"}
     assert teachers[0].name == teachers[1].name != replay([], "run").name
+
+
+def test_lost_replies_are_kept_apart_by_sample_and_paid_together(tmp_path):
+    lost = Lost("m", "a", 7, 3, False, 0.5)
+    for sample in (0, 1, 1):
+        with CompletionStore(tmp_path / "store.sqlite", sample) as store:
+            store.note_lost(lost)
+    for sample, n in enumerate([1, 2, 0]):
+        with CompletionStore(tmp_path / "store.sqlite", sample) as store:
+            assert store.lost("m", ["a"]) == [lost] * n
+            assert store.totals("m").paid == 1.5
+
+
+def test_a_store_without_samples_of_lost_replies_goes_on(tmp_path):
+    CompletionStore(tmp_path / "store.sqlite").close()
+    with sqlite3.connect(tmp_path / "store.sqlite") as old:
+        old.execute("ALTER TABLE lost_2 DROP COLUMN sample")
+        old.execute("INSERT INTO lost_2 VALUES ('m', 'a', 7, 3, 0, 0.5)")
+    for sample, n in [(0, 1), (1, 0)]:
+        with CompletionStore(tmp_path / "store.sqlite", sample) as store:
+            assert len(store.lost("m", ["a"])) == n
+
+
+def test_batch_files_cover_the_second_sample(tmp_path):
+    """Nothing listens at the profile's URL: what is not in a batch file cannot be answered."""
+    profile = yaml.safe_load((profiles.HERE / "smoke.yaml").read_text())
+    url = "http://127.0.0.1:9/v1"
+    profile["teacher"] = {"kind": "endpoint", "model": "m", "base_url": url, "key_variable": "KEY"}
+    profile["training"]["methods"] = ["Std-CoT, repeat sampling"]
+    path, batch, done = (tmp_path / name for name in ("mine.yaml", "batch.jsonl", "done.jsonl"))
+    path.write_text(yaml.safe_dump(profile))
+    errors = {"logical": 0.4, "knowledge": 0.4, "calculation": 0.4}
+    solver = PuzzleTeacher(PuzzleSettings(errors, paraphrase=0.1, heeds_hint=0.9, seed=0))
+    while command(path, "batch-write", batch) == 0 and batch.exists():
+        said = [
+            result(row["custom_id"], text=solver.complete(Request(prompt)).text)
+            for row in written(batch)
+            for prompt in [row["body"]["messages"][0]["content"]]
+        ]
+        batch.unlink()
+        assert command(path, "batch-read", write(done, said)) == 0
+    ws = open_workspace(str(path), [], tmp_path / "results")
+    assert len(pipeline.read_resampled(ws)) > len(pipeline.read_annotation(ws)[0])
+    with pipeline.completion_store(ws) as store:
+        assert {(row.sample, row.origin) for row, _ in store.rows()} == {(0, "batch"), (1, "batch")}

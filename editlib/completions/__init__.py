@@ -136,7 +136,7 @@ _SCHEMA = f"""
     CREATE TABLE IF NOT EXISTS {_TRUTHS} (key PRIMARY KEY, truth);
     CREATE TABLE IF NOT EXISTS {_SENT} (key PRIMARY KEY, teacher, request);
     CREATE TABLE IF NOT EXISTS {_FAILED} (key PRIMARY KEY);
-    CREATE TABLE IF NOT EXISTS {_LOST} ({", ".join(Lost.__dataclass_fields__)});
+    CREATE TABLE IF NOT EXISTS {_LOST} ({", ".join(Lost.__dataclass_fields__)}, sample DEFAULT 0);
 """
 _ADD = f"INSERT OR IGNORE INTO {_ROWS} VALUES ({', '.join('?' * len(_COLUMNS))})"
 _GET = "SELECT {} FROM {} WHERE key IN (SELECT value FROM json_each(?))"
@@ -164,10 +164,11 @@ class CompletionStore:
     """Completions in one sqlite file, for all teachers; many processes may share it.
 
     Every method raises BrokenStore where sqlite cannot do it. One thread at a time may use it.
+    sample: which sample of its prompts is being asked for; lost replies are kept apart by it.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, sample: int = 0) -> None:
+        self.path, self.sample = path, sample
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._guarded():
             # An endpoint teacher writes from the thread of its event loop while others wait.
@@ -176,6 +177,9 @@ class CompletionStore:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.executescript(_SCHEMA)
+            told = "SELECT 1 FROM pragma_table_info(?) WHERE name = 'sample'"
+            if not self._db.execute(told, [_LOST]).fetchone():  # made before there were samples
+                self._db.execute(f"ALTER TABLE {_LOST} ADD COLUMN sample DEFAULT 0")
 
     def add(self, completion: Completion, truth: dict | None = None) -> None:
         """Keep a completion for good, and apart from it what the teacher knows about it."""
@@ -222,15 +226,19 @@ class CompletionStore:
 
     def note_lost(self, lost: Lost) -> None:
         """Keep for good what was paid for nothing."""
+        row = [*astuple(lost), self.sample]
         with self._guarded(), self._db:
-            self._db.execute(f"INSERT INTO {_LOST} VALUES (?, ?, ?, ?, ?, ?)", astuple(lost))
+            self._db.execute(f"INSERT INTO {_LOST} VALUES ({', '.join('?' * len(row))})", row)
 
     def lost(self, teacher: str, prompts: Iterable[str]) -> list[Lost]:
-        """What was paid for nothing at these prompts."""
-        among = "prompt IN (SELECT value FROM json_each(?))"
-        query = f"SELECT * FROM {_LOST} WHERE teacher = ? AND {among}"
+        """What was paid for nothing at these prompts, in the sample of this store."""
+        columns, among = ", ".join(Lost.__dataclass_fields__), "(SELECT value FROM json_each(?))"
+        query = (
+            f"SELECT {columns} FROM {_LOST} WHERE teacher = ? AND sample = ? AND prompt IN {among}"
+        )
+        given = [teacher, self.sample, json.dumps(list(prompts))]
         with self._guarded():
-            rows = self._db.execute(query, [teacher, json.dumps(list(prompts))]).fetchall()
+            rows = self._db.execute(query, given).fetchall()
         return [Lost(*row) for row in rows]
 
     def note_sent(self, teacher: str, requests: Mapping[str, Request]) -> None:

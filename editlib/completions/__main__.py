@@ -66,8 +66,7 @@ def _import(ws: Workspace, file: Path) -> Said:
 def _batch_write(ws: Workspace, file: Path) -> Said:
     writing = _with_teacher(ws, batch_file=file)
     try:
-        pipeline.annotate(writing)
-        pipeline.build_duals(writing)
+        pipeline.teach(writing)
     except BatchWritten as written:
         return str(written), ()
     return f"Nothing is left to ask, and {file} was not written", ()
