@@ -11,8 +11,6 @@ from functools import partial
 from itertools import accumulate
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from editlib import chat
 from editlib.completions import Completion, CompletionStore, Request, completed
 from editlib.completions.exchange import BadLine, each
@@ -168,10 +166,9 @@ def _result(
 def _completion(
     teacher: str, request: Request, body: object, settings: EndpointTeacherSettings, where: str
 ) -> Completion:
-    try:
-        answer = chat.Answer.model_validate(body)
-    except ValidationError as error:
-        raise BadLine(f"{where}: its body is not a chat completion ({error})") from error
+    answer = chat.read(chat.Answer, json.dumps(body).encode())
+    if answer is None:
+        raise BadLine(f"{where}: its body is not a chat completion")
     reply = chat.reply_of(settings, answer, request.prompt)
     paid = None if reply.cost is None else reply.cost * SHARE
     return completed(teacher, request, replace(reply, cost=paid), origin="batch")

@@ -11,18 +11,26 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import lru_cache, partial
 from math import ceil
-from typing import Annotated
+from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx2
 import openai
-from pydantic import AfterValidator, BaseModel, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WrapValidator,
+)
 
-from editlib.completions import Lost, Reply, Request
+from editlib.completions import Count, Lost, Reply, Request
 from editlib.errors import KitError
 from editlib.profiles import EndpointTeacherSettings, Prices
 
@@ -50,32 +58,80 @@ def body(settings: EndpointTeacherSettings, request: Request, key: str) -> dict:
     return asked
 
 
-class Message(BaseModel):
-    content: str | None = None
-    refusal: str | None = None
+def _or_none(found: object, read: Callable) -> object:
+    """What a model makes of a value, or None where it cannot be that."""
+    try:
+        return read(found)
+    except ValidationError:
+        return None
 
 
-class Choice(BaseModel):
+def _joined(content: object) -> object:
+    """The text of a content that comes in parts."""
+    if not isinstance(content, list):
+        return content
+    parts = [part for part in content if isinstance(part, dict) and part.get("type") == "text"]
+    texts = [part.get("text") for part in parts]
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+LENIENT = WrapValidator(_or_none)  # what is beside the text must not lose a reply that is paid
+Text = Annotated[str | None, LENIENT]
+Tokens = Annotated[Count | None, LENIENT]  # nor lower the bill, nor fit no column of the store
+
+
+class Body(BaseModel):
+    # It may quote the key: no error repeats it.
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+
+class Message(Body):
+    content: Annotated[str | None, BeforeValidator(_joined)] = None
+    refusal: Text = None
+
+
+class Choice(Body):
     message: Message
-    finish_reason: str | None = None
+    finish_reason: Text = None
 
 
-def _believed(count: int | None) -> int | None:
-    """Not what would lower the bill, or fit no column of the store."""
-    return count if count is not None and 0 <= count < 2**31 else None
+class Usage(Body):
+    prompt_tokens: Tokens = None
+    completion_tokens: Tokens = None
 
 
-class Usage(BaseModel):
-    prompt_tokens: Annotated[int | None, AfterValidator(_believed)] = None
-    completion_tokens: Annotated[int | None, AfterValidator(_believed)] = None
-
-
-class Answer(BaseModel):
+class Answer(Body):
     """What the kit reads of a chat completion; the rest is let pass."""
 
     choices: Annotated[list[Choice], Field(min_length=1)]
-    model: str | None = None
-    usage: Usage | None = None
+    model: Text = None
+    usage: Annotated[Usage | None, LENIENT] = None
+
+
+class _Counted(Body):
+    usage: Usage
+
+
+Read = TypeVar("Read", bound=Body)
+
+
+def read(kind: type[Read], body: bytes) -> Read | None:
+    """What the JSON of a reply holds; None where it is none of that kind."""
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError:
+        with suppress(ValidationError):
+            return kind.model_validate_json(_whole_characters(body))
+    return None
+
+
+def _whole_characters(body: bytes) -> bytes:
+    """JSON with a mark in place of each broken character, such as half a surrogate pair."""
+    try:
+        found = json.loads(body.decode(errors="replace"))
+    except (ValueError, RecursionError):
+        return body
+    return json.dumps(found, ensure_ascii=False).encode(errors="replace")
 
 
 def reply_of(settings: EndpointTeacherSettings, answer: Answer, prompt: str) -> Reply:
@@ -96,16 +152,10 @@ def reply_of(settings: EndpointTeacherSettings, answer: Answer, prompt: str) -> 
     )
 
 
-class _Counted(BaseModel):
-    usage: Usage
-
-
 def lost(name: str, settings: EndpointTeacherSettings, asked: dict, body: bytes) -> Lost:
     """What a reply that is no chat completion was paid for; by estimate where it does not say."""
-    try:
-        usage = _Counted.model_validate_json(body).usage
-    except ValidationError:
-        usage = Usage()
+    counted = read(_Counted, body)
+    usage = counted.usage if counted else Usage()
     prompt, counts = asked["messages"][0]["content"], (usage.prompt_tokens, usage.completion_tokens)
     guesses = tokens(prompt), min(tokens(body), asked[settings.limit_name])
     counted = [
@@ -219,7 +269,7 @@ class _Carrier(httpx2.AsyncBaseTransport):
         faults: Counter,
         broken: Callable[[dict, bytes], None],
     ) -> None:
-        self._faults, self._broken = faults, broken
+        self._settings, self._faults, self._broken = settings, faults, broken
         # Replies that come together go on one by one. Otherwise each next request, which aiohttp
         # hands to a task of its own, leaves only when all those replies have been worked through.
         self._turn = asyncio.Lock()
@@ -236,30 +286,46 @@ class _Carrier(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Raises what the client on top takes for a fault that may pass."""
         try:
-            status, headers, content = await self._send(request)
+            reply = await self._send(request)
+        except (aiohttp.ClientError, OSError) as error:
+            fault = self._no_reply(error, request)
+        else:
             async with self._turn:
                 await asyncio.sleep(0)
-        except TimeoutError:
+            return self._response(request, *reply)
+        raise fault
+
+    def _no_reply(self, error: Exception, request: httpx2.Request) -> httpx2.TransportError:
+        if isinstance(error, TimeoutError):
             self._faults["timeout"] += 1
-            raise httpx2.ReadTimeout("no reply in time", request=request) from None
-        except (aiohttp.ClientError, OSError) as error:
-            self._faults["connection"] += 1
-            raise httpx2.NetworkError(str(error), request=request) from error
-        try:
-            response = httpx2.Response(status, headers=headers, content=content)
-            content = response.content  # as it was before it was packed
-            if response.is_success:
-                response.extensions[_ANSWER] = Answer.model_validate_json(content)
-        except (ValidationError, httpx2.DecodingError):
-            self._faults["broken reply"] += 1
-            # A page that was moved to is fetched without what was asked, and not paid.
-            if httpx2.codes.is_success(status) and request.content:
-                self._broken(json.loads(request.content), content)
-            said = f"not a chat completion: {content.decode(errors='replace')[:200]!r}"
-            raise httpx2.DecodingError(said, request=request) from None
+            return httpx2.ReadTimeout("no reply in time", request=request)
+        self._faults["connection"] += 1
+        return httpx2.NetworkError(str(error), request=request)
+
+    def _response(
+        self, request: httpx2.Request, status: int, headers: Sequence, content: bytes
+    ) -> httpx2.Response:
+        response = _unpacked(status, headers, content)
+        if response is None:
+            raise self._broken_reply(request, status, content)
         if response.is_error:
             self._faults[f"HTTP {status}"] += 1
+        if response.is_success:
+            answer = read(Answer, response.content)
+            if answer is None:
+                raise self._broken_reply(request, status, response.content)
+            response.extensions[_ANSWER] = answer
         return response
+
+    def _broken_reply(
+        self, request: httpx2.Request, status: int, content: bytes
+    ) -> httpx2.DecodingError:
+        self._faults["broken reply"] += 1
+        # A page that was moved to is fetched without what was asked, and not paid.
+        if httpx2.codes.is_success(status) and request.content:
+            self._broken(json.loads(request.content), content)
+        said = without_key(self._settings, content.decode(errors="replace"))[:200]
+        return httpx2.DecodingError(f"not a chat completion: {said!r}", request=request)
 
     async def _send(self, request: httpx2.Request) -> tuple[int, Sequence, bytes]:
         sent = self._session.request(
@@ -274,6 +340,12 @@ class _Carrier(httpx2.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         await self._session.close()
+
+
+def _unpacked(status: int, headers: Sequence, content: bytes) -> httpx2.Response | None:
+    """None where the content is not packed as the headers say."""
+    with suppress(httpx2.DecodingError):
+        return httpx2.Response(status, headers=headers, content=content)
 
 
 def _proxy(url: str) -> str | None:

@@ -19,7 +19,7 @@ from editlib.records import CoT, read_table
 from editlib.teacher import PuzzleSettings, PuzzleTeacher, ask
 from editlib.workspace import open_workspace
 from tests.loopback import completion, serving
-from tests.test_endpoint import KEY, PRICES, PROFILE, teacher
+from tests.test_endpoint import KEY, PRICES, PROFILE, everything_said, teacher
 
 ANSWER = "So the answer is 3."
 NOWHERE = SimpleNamespace(url="http://127.0.0.1:9/v1")
@@ -186,6 +186,20 @@ def test_results_that_quote_the_key_are_read_without_it(store, tmp_path, monkeyp
     read = read_results(store, write(tmp_path / "results.jsonl", lines), writer.settings)
     assert store.get([first])[first].text == "You are [key]."
     assert read.failed == 1 and read.example == '{"message": "[key]"}'
+
+
+def test_a_result_that_is_the_key_where_a_completion_should_be_is_named_without_it(
+    store, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    writer = BatchWriter(teacher(NOWHERE, batch_file=tmp_path / "batch.jsonl").settings)
+    with pytest.raises(BatchWritten):
+        ask(writer, [Request("a")], store, "CEP")
+    line = result(completion_key("m", Request("a")))
+    line["response"]["body"] = {"choices": KEY}
+    read = read_results(store, write(tmp_path / "done.jsonl", [line]), writer.settings)
+    [problem] = read.bad
+    assert KEY not in everything_said(problem) and KEY not in repr(read)
 
 
 def test_a_whole_run_by_batch_files_then_published_and_replayed(profile, tmp_path, capsys):

@@ -1,5 +1,6 @@
 import asyncio
 import gc
+import json
 import os
 import signal
 import sqlite3
@@ -13,13 +14,15 @@ from itertools import groupby
 
 import aiohttp
 import pytest
+from pydantic import ValidationError
 
+from editlib import chat
 from editlib.chat import BadEndpoint
 from editlib.completions import BrokenStore, CompletionStore, Request, completion_key
 from editlib.endpoint import BudgetReached, EndpointTeacher, TeacherStopped
 from editlib.profiles import BadProfile, EndpointTeacherSettings, load
 from editlib.teacher import ask, ask_until_read
-from tests.loopback import ECHO, serving
+from tests.loopback import ECHO, completion, serving
 
 KEY = "sk-planted-0123456789"
 
@@ -186,6 +189,44 @@ def test_a_store_that_breaks_stops_the_spending(store, monkeypatch):
 
 
 # --- what comes back
+
+
+def whole(**changes):
+    reply = completion(ECHO.format("a"))
+    return reply | changes
+
+
+def saying(content):
+    return whole(choices=[{"message": {"content": content}, "finish_reason": "stop"}])
+
+
+PARTS = [{"type": "text", "text": "So the "}, {"type": "x"}, {"type": "text", "text": "end."}]
+
+
+@pytest.mark.parametrize(
+    ("reply", "text", "counts"),
+    [
+        (whole(usage={"prompt_tokens": 10, "completion_tokens": 10.5}), "{}", (10, None)),
+        (whole(usage="ten"), "{}", (None, None)),
+        (whole(model=5), "{}", (10, 5)),
+        (saying(PARTS), "So the end.", (10, 5)),
+        (saying("half \ud83d"), "half ?", (10, 5)),
+        (saying("whole \ud83d\ude00, half \ude00"), "whole \U0001f600, half ?", (10, 5)),
+    ],
+)
+def test_a_whole_reply_is_kept_whatever_is_odd_beside_its_text(store, reply, text, counts):
+    with serving(lambda prompt, before: json.dumps(reply).encode()) as server:
+        [row] = ask(teacher(server), [Request("a")], store, "CEP")
+    assert sum(server.arrivals.values()) == 1
+    assert row.text == text.format(ECHO.format("a")) and row.finish_reason == "stop"
+    assert (row.prompt_tokens, row.completion_tokens) == counts
+
+
+def test_a_broken_character_costs_one_letter_and_not_the_reply(store):
+    reply = json.dumps(whole()).encode().replace(b"answer", b"answ\xffr")
+    with serving(lambda prompt, before: reply) as server:
+        [row] = ask(teacher(server), [Request("a")], store, "CEP")
+    assert row.text == ECHO.format("a").replace("answer", "answ\ufffdr")
 
 
 @pytest.mark.parametrize(
@@ -389,6 +430,47 @@ def test_no_field_of_a_reply_keeps_the_key(store, monkeypatch):
     with serving(lambda prompt, before: "quoted key") as server:
         [row] = ask(teacher(server), [Request("a")], store, "CEP")
     assert (row.text, row.finish_reason, row.served_model) == ("[key]",) * 3
+
+
+def everything_said(error):
+    """The words of an exception and of all that led to it, shown or not."""
+    said = [repr(error), *traceback.format_exception(error)]
+    for other in filter(None, (error.__cause__, error.__context__)):
+        said.append(everything_said(other))
+    return "".join(said)
+
+
+def test_a_broken_reply_that_is_the_key_is_not_repeated_when_the_budget_is_reached(
+    store, monkeypatch, capsys
+):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with serving(lambda prompt, before: "key for choices") as server:
+        poor = teacher(server, prices=PRICES, budget=0.03)
+        with pytest.raises(BudgetReached) as reached:
+            ask(poor, [Request("a", max_tokens=5)], store, "CEP")
+        rich = teacher(server, retries=0)
+        with pytest.raises(TeacherStopped, match=r"not a chat completion.*\[key\]") as failed:
+            ask(rich, [Request("a")], store, "CEP")
+    for error in (reached.value, failed.value):
+        assert KEY not in everything_said(error)
+    assert KEY not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", [chat.Answer, chat.Choice, chat.Message, chat.Usage])
+def test_what_reads_replies_never_repeats_them(kind):
+    with pytest.raises(ValidationError) as refused:
+        kind.model_validate_json(json.dumps(KEY))
+    with pytest.raises(ValidationError) as broken:
+        kind.model_validate_json(KEY)
+    assert KEY not in everything_said(refused.value) + everything_said(broken.value)
+
+
+def test_a_key_at_the_edge_of_what_is_quoted_is_not_cut_in_half(store, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    page = b"x" * 190 + KEY.encode()
+    with serving(lambda prompt, before: page) as server, pytest.raises(TeacherStopped) as failed:
+        ask(teacher(server, retries=0), [Request("a")], store, "CEP")
+    assert "sk-" not in str(failed.value)
 
 
 def test_a_short_key_is_no_secret_and_replies_keep_their_words(store, monkeypatch):
