@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
 from math import ceil
+from types import SimpleNamespace
 from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -152,23 +153,30 @@ def reply_of(settings: EndpointTeacherSettings, answer: Answer, prompt: str) -> 
     )
 
 
-def lost(name: str, settings: EndpointTeacherSettings, asked: dict, body: bytes) -> Lost:
-    """What a reply that is no chat completion was paid for; by estimate where it does not say."""
-    counted = read(_Counted, body)
+def lost(name: str, settings: EndpointTeacherSettings, asked: dict, body: bytes | None) -> Lost:
+    """What a reply that is no chat completion was paid for; by estimate where it does not say.
+
+    body: None where nothing came back; then it is the most that may have been paid.
+    """
+    counted = read(_Counted, body or b"")
     usage = counted.usage if counted else Usage()
-    prompt, counts = asked["messages"][0]["content"], (usage.prompt_tokens, usage.completion_tokens)
-    guesses = tokens(prompt), min(tokens(body), asked[settings.limit_name])
-    counted = [
+    counts = usage.prompt_tokens, usage.completion_tokens
+    prompt, limit = asked["messages"][0]["content"], asked[settings.limit_name]
+    if body is None:
+        guesses = len(prompt.encode()), limit
+    else:
+        guesses = tokens(prompt), min(tokens(body), limit)
+    taken = [
         ceil(guess) if count is None else count
         for count, guess in zip(counts, guesses, strict=True)
     ]
     return Lost(
         teacher=name,
         prompt=prompt,
-        prompt_tokens=counted[0],
-        completion_tokens=counted[1],
+        prompt_tokens=taken[0],
+        completion_tokens=taken[1],
         estimated=None in counts,
-        cost=settings.prices and cost(settings.prices, *counted),
+        cost=settings.prices and cost(settings.prices, *taken),
     )
 
 
@@ -205,19 +213,20 @@ def check(settings: EndpointTeacherSettings) -> None:
 
 
 def client(
-    settings: EndpointTeacherSettings, faults: Counter, broken: Callable[[dict, bytes], None]
+    settings: EndpointTeacherSettings, faults: Counter, lose: Callable[[dict, bytes | None], None]
 ) -> openai.AsyncOpenAI:
     """A client that repeats what may pass, and counts by kind what went wrong.
 
-    broken: called with what was asked and the body of each reply of status 200 that is no chat
-    completion. What it raises ends the request.
+    lose: called with what was asked and the body of each reply of status 200 that is no chat
+    completion; with None where a try was sent, and no whole reply came before its time was up or
+    the connection broke. What it raises ends the request.
     """
     return openai.AsyncOpenAI(
         base_url=settings.base_url,
         api_key=_key(settings) or _NO_KEY,
         max_retries=settings.retries,
         timeout=None,  # of parts of a try; _Carrier bounds the whole
-        http_client=_Client(transport=_Carrier(settings, faults, broken), follow_redirects=True),
+        http_client=_Client(transport=_Carrier(settings, faults, lose), follow_redirects=True),
     )
 
 
@@ -267,9 +276,9 @@ class _Carrier(httpx2.AsyncBaseTransport):
         self,
         settings: EndpointTeacherSettings,
         faults: Counter,
-        broken: Callable[[dict, bytes], None],
+        lose: Callable[[dict, bytes | None], None],
     ) -> None:
-        self._settings, self._faults, self._broken = settings, faults, broken
+        self._settings, self._faults, self._lose = settings, faults, lose
         # Replies that come together go on one by one. Otherwise each next request, which aiohttp
         # hands to a task of its own, leaves only when all those replies have been worked through.
         self._turn = asyncio.Lock()
@@ -281,18 +290,22 @@ class _Carrier(httpx2.AsyncBaseTransport):
             proxy=_proxy(settings.base_url),
             auto_decompress=False,  # the response does
             cookie_jar=aiohttp.DummyCookieJar(),
+            trace_configs=[_noting_what_is_sent()],
         )
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Raises what the client on top takes for a fault that may pass."""
+        sent = asyncio.Event()
         try:
-            reply = await self._send(request)
+            reply = await self._send(request, sent)
         except (aiohttp.ClientError, OSError) as error:
             fault = self._no_reply(error, request)
         else:
             async with self._turn:
                 await asyncio.sleep(0)
             return self._response(request, *reply)
+        if sent.is_set():
+            self._note(request, None)
         raise fault
 
     def _no_reply(self, error: Exception, request: httpx2.Request) -> httpx2.TransportError:
@@ -321,25 +334,43 @@ class _Carrier(httpx2.AsyncBaseTransport):
         self, request: httpx2.Request, status: int, content: bytes
     ) -> httpx2.DecodingError:
         self._faults["broken reply"] += 1
-        # A page that was moved to is fetched without what was asked, and not paid.
-        if httpx2.codes.is_success(status) and request.content:
-            self._broken(json.loads(request.content), content)
+        if httpx2.codes.is_success(status):
+            self._note(request, content)
         said = without_key(self._settings, content.decode(errors="replace"))[:200]
         return httpx2.DecodingError(f"not a chat completion: {said!r}", request=request)
 
-    async def _send(self, request: httpx2.Request) -> tuple[int, Sequence, bytes]:
-        sent = self._session.request(
+    def _note(self, request: httpx2.Request, content: bytes | None) -> None:
+        # A page that was moved to is fetched without what was asked, and not paid.
+        if request.content:
+            self._lose(json.loads(request.content), content)
+
+    async def _send(
+        self, request: httpx2.Request, sent: asyncio.Event
+    ) -> tuple[int, Sequence, bytes]:
+        reply = self._session.request(
             request.method,
             str(request.url),
             headers=request.headers.multi_items(),
             data=await request.aread(),
             allow_redirects=False,
+            trace_request_ctx=sent,
         )
-        async with sent as answer:
+        async with reply as answer:
             return answer.status, answer.raw_headers, await answer.read()
 
     async def aclose(self) -> None:
         await self._session.close()
+
+
+def _noting_what_is_sent() -> aiohttp.TraceConfig:
+    """Sets the event of a request when it leaves: before that it cannot be paid."""
+
+    async def left(_, context: SimpleNamespace, __) -> None:
+        context.trace_request_ctx.set()
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_headers_sent.append(left)
+    return trace
 
 
 def _unpacked(status: int, headers: Sequence, content: bytes) -> httpx2.Response | None:

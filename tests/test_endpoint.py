@@ -73,7 +73,9 @@ def test_nothing_is_lost_nothing_is_asked_twice_and_each_fault_is_counted(store,
         ask(teacher(server), requests(30), store, "CEP")
         assert sum(server.arrivals.values()) == 39
     said = capsys.readouterr().out
-    assert "30 answered, 0 failed; 316 + 164 tokens; of these 16 + 14 tokens for 3 replies" in said
+    # Three broken replies by what they say or a guess, three that never came at the most.
+    lost = f"{16 + 3 * 10} + {14 + 3 * 2048:,} tokens for 6 replies that were lost (5 by estimate)"
+    assert f"30 answered, 0 failed; 346 + {164 + 3 * 2048:,} tokens; of these {lost}" in said
     for fault in ("broken reply x3", "connection x2", "timeout x1", "HTTP 429 x1"):
         assert fault in said
     assert "HTTP 500 x1" in said and "HTTP 503 x1" in said
@@ -370,7 +372,7 @@ def test_a_reply_that_cannot_be_read_is_paid_for(store, capsys, way, prompt, com
     assert store.totals("m").paid == pytest.approx(0.02 + (prompt + 2 * completion) / 1000)
     said = capsys.readouterr().out
     assert f"{10 + prompt} + {5 + completion} tokens, {store.totals('m').paid:.4f} USD" in said
-    assert f"for 1 replies that cannot be read ({estimated} by estimate)" in said
+    assert f"for 1 replies that were lost ({estimated} by estimate)" in said
 
 
 def test_replies_that_cannot_be_read_use_up_the_budget(store):
@@ -385,6 +387,32 @@ def test_replies_that_cannot_be_read_use_up_the_budget(store):
         with pytest.raises(BudgetReached):
             ask(poor, cheap, store, "CEP")
         assert sum(server.arrivals.values()) == arrived
+
+
+@pytest.mark.parametrize("way", ["stall", "drip", "cut", "hang up"])
+def test_tries_that_bring_no_reply_use_up_the_budget_at_the_most_they_may_cost(store, way):
+    """Else a stalling server could bill a run without end, for what it answered too late."""
+    cheap = [replace(request, max_tokens=5) for request in requests(40)]
+    most = 0.02  # USD, of 10 bytes and 5 tokens
+    with serving(lambda prompt, before: way) as server:
+        poor = teacher(server, prices=PRICES, budget=0.05, concurrency=2, retries=2, timeout=0.3)
+        for _ in range(2):
+            with pytest.raises(BudgetReached):
+                ask(poor, cheap, store, "CEP")
+        arrived = sum(server.arrivals.values())
+    assert 1 <= arrived <= 2 and store.totals("m").paid == pytest.approx(most * arrived)
+    [lost, *_] = store.lost("m", [request.prompt for request in cheap])
+    assert (lost.prompt_tokens, lost.completion_tokens, lost.estimated) == (10, 5, True)
+
+
+def test_what_was_never_sent_and_what_was_refused_cost_nothing(store):
+    with serving(lambda prompt, before: 500) as server:
+        asked = teacher(server, prices=PRICES, budget=99.0, retries=1)
+        with pytest.raises(TeacherStopped, match="HTTP 500"):
+            ask(asked, requests(2), store, "CEP")
+    with pytest.raises(TeacherStopped, match="connection"):
+        ask(asked, requests(2), store, "CEP")
+    assert store.totals("m").paid == 0
 
 
 # --- the key

@@ -51,13 +51,13 @@ class Reply:
 
 @dataclass(frozen=True)
 class Lost:
-    """A reply that was paid for and cannot be read."""
+    """A reply that was paid for and cannot be read, or was waited for and never came."""
 
     teacher: str
     prompt: str
     prompt_tokens: int
     completion_tokens: int
-    estimated: bool  # the reply did not say how many tokens it took
+    estimated: bool  # nothing said how many tokens it took
     cost: float | None  # USD
 
 
@@ -254,6 +254,14 @@ class CompletionStore:
             return []
         failed = {key for (key,) in self._select("key", _FAILED, keys)}
         return [key for key in self.missing(keys) if key in sent - failed]
+
+    def outstanding(self, teacher: str) -> dict[str, Request]:
+        """By key, all that went out in batch files for a teacher and of which nothing came back."""
+        back = f"SELECT key FROM {_ROWS} UNION ALL SELECT key FROM {_FAILED}"
+        query = f"SELECT key, request FROM {_SENT} WHERE teacher = ? AND key NOT IN ({back})"
+        with self._guarded():
+            rows = self._db.execute(query, [teacher]).fetchall()
+        return {key: Request(**json.loads(request)) for key, request in rows}
 
     def sent(self, keys: Sequence[str]) -> dict[str, tuple[str, Request]]:
         """Teacher and request, by key, of what went out in batch files."""
