@@ -50,13 +50,13 @@ def body(settings: EndpointTeacherSettings, request: Request, key: str) -> dict:
     asked = {
         "model": settings.model,
         "messages": [{"role": "user", "content": request.prompt}],
+        settings.limit_name: request.max_tokens,
         "temperature": request.temperature,
         "top_p": request.top_p,
-        settings.limit_name: request.max_tokens,
+        # another one for each sample and attempt; servers may ignore it
+        "seed": None if request.seed is None else int(key[:7], 16),
     }
-    if request.seed is not None:  # another one for each sample and attempt; servers may ignore it
-        asked["seed"] = int(key[:7], 16)
-    return asked
+    return {name: value for name, value in asked.items() if value is not None}
 
 
 def _or_none(found: object, read: Callable) -> object:

@@ -16,12 +16,19 @@ import aiohttp
 import pytest
 from pydantic import ValidationError
 
-from editlib import chat
+from editlib import chat, pipeline
 from editlib.chat import BadEndpoint
-from editlib.completions import BrokenStore, CompletionStore, Request, completion_key
+from editlib.completions import (
+    BrokenStore,
+    CompletionStore,
+    Request,
+    completion_key,
+    request_of,
+)
 from editlib.endpoint import BudgetReached, EndpointTeacher, TeacherStopped
 from editlib.profiles import BadProfile, EndpointTeacherSettings, load
 from editlib.teacher import ask, ask_until_read
+from editlib.workspace import open_workspace
 from tests.loopback import ECHO, completion, serving
 
 KEY = "sk-planted-0123456789"
@@ -295,6 +302,38 @@ def test_the_server_is_asked_what_the_settings_say(store):
         "max_completion_tokens": 77,
         "seed": seed,
     }
+
+
+@pytest.mark.parametrize("refused", [["seed"], ["temperature", "top_p"]])
+def test_a_server_that_refuses_a_field_is_asked_without_it(tmp_path, refused):
+    """Some know no seed, others (reasoning models) no temperature but their own."""
+
+    def script(prompt, before):
+        return 400 if server.bodies[-1].keys() & set(refused) else "ok"
+
+    with serving(script) as server:
+        path = tmp_path / "mine.yaml"
+        text = PROFILE.replace("URL", server.url).replace(
+            "TEACHER_KEY", "TEACHER_KEY, concurrency: 1"
+        )
+        path.write_text(text)
+        with pytest.raises(TeacherStopped, match="HTTP 400"):
+            pipeline.annotate(open_workspace(str(path), [], tmp_path / "sent"))
+        path.write_text(text.replace("attempts: 2", ", ".join(f"{name}: null" for name in refused)))
+        ws = open_workspace(str(path), [], tmp_path / "left out")
+        pipeline.annotate(ws)
+    with pipeline.completion_store(ws) as store:
+        rows = [row for row, _ in store.rows()]
+        assert rows and {getattr(row, name) for row in rows for name in refused} == {None}
+        assert all(row.key == completion_key("m", request_of(row)) for row in rows)
+
+
+def test_what_is_left_to_the_server_stays_so_when_it_is_asked_again(store):
+    with serving(lambda prompt, before: "no marker" if before < 2 else "ok") as server:
+        left = [Request("a", temperature=None, top_p=None, seed=7)]
+        [tried] = ask_until_read(teacher(server), left, store, "CEP", 4, 1.5)
+    assert [(row.attempt, row.temperature) for row in tried] == [(0, None), (1, None), (2, None)]
+    assert len({body["seed"] for body in server.bodies}) == 3
 
 
 def test_it_works_where_an_event_loop_is_running(store):

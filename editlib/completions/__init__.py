@@ -28,12 +28,12 @@ class Request:
     """One prompt and how to sample its completion; the defaults are the paper's teacher's."""
 
     prompt: str  # sent as one user message
-    temperature: float = 0.2
-    top_p: float = 1.0
+    temperature: float | None = 0.2  # this, top_p and seed: None leaves it to the teacher
+    top_p: float | None = 1.0
     max_tokens: int = 2048
     sample: int = 0  # 0, 1, ...: repeated samples of one prompt
     attempt: int = 0  # 1, 2, ...: asked again, since no answer could be read
-    seed: int | None = None  # None: the teacher takes none from outside
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ class Completion:
     teacher: str
     prompt: str
     text: str
-    temperature: float
-    top_p: float
+    temperature: float | None
+    top_p: float | None
     max_tokens: Count
     sample: Count
     attempt: Count
@@ -96,8 +96,9 @@ class BrokenStore(KitError):
 
 def completion_key(teacher: str, request: Request) -> str:
     """The name of a completion: a hash over all that decides it."""
-    numbers = {"temperature": float(request.temperature), "top_p": float(request.top_p)}  # 0 is 0.0
-    named = {"version": VERSION, "teacher": teacher, **vars(request), **numbers}
+    numbers = {"temperature": request.temperature, "top_p": request.top_p}
+    as_one = {name: None if value is None else float(value) for name, value in numbers.items()}
+    named = {"version": VERSION, "teacher": teacher, **vars(request), **as_one}  # 0 is 0.0
     return sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
 
 
