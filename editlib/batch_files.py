@@ -11,10 +11,16 @@ from functools import partial
 from itertools import accumulate
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from editlib import chat
-from editlib.completions import Completion, CompletionStore, Request, completed
+from editlib.completions import (
+    Completion,
+    CompletionStore,
+    Lost,
+    Reply,
+    Request,
+    completed,
+    completion_key,
+)
 from editlib.completions.exchange import BadLine, each
 from editlib.errors import KitError
 from editlib.profiles import EndpointTeacherSettings
@@ -51,13 +57,14 @@ class BatchWriter:
     ) -> None:
         """Write settings.batch_file and raise BatchWritten, since nothing is completed yet.
 
-        Only as many requests are written as cannot cost more than is left of settings.budget;
-        raises BatchOverBudget where that is none, and BatchWaiting where an earlier file holds some
-        and settings.batch_again is not set.
+        Only as many requests are written as cannot cost more than is left of settings.budget,
+        beside what waits in earlier files; raises BatchOverBudget where that is none, and
+        BatchWaiting where an earlier file holds some and settings.batch_again is not set.
         """
         path = self.settings.batch_file
         refuse_waiting(self.settings, requests, store, desc)
-        chosen = self._affordable(requests, store.totals(self.name).paid)
+        waiting = reserved(self.settings, requests, store)
+        chosen = self._affordable(requests, store.totals(self.name).paid, waiting)
         store.note_sent(self.name, chosen)
         rows = (json.dumps(self._row(key, request)) + "\n" for key, request in chosen.items())
         atomic_write(path, lambda temporary: temporary.write_text("".join(rows), encoding="utf-8"))
@@ -69,12 +76,14 @@ class BatchWriter:
             "python -m editlib.completions batch-read"
         )
 
-    def _affordable(self, requests: Mapping[str, Request], paid: float) -> dict[str, Request]:
+    def _affordable(
+        self, requests: Mapping[str, Request], paid: float, waiting: float
+    ) -> dict[str, Request]:
         """The first requests, as many as cannot cost more than is left of the budget."""
         if self.settings.budget is None:
             return dict(requests)
         costs = (SHARE * chat.highest_cost(self.settings, each) for each in requests.values())
-        spent = accumulate(costs, initial=paid)
+        spent = accumulate(costs, initial=paid + waiting)
         next(spent)
         chosen = {
             key: request
@@ -83,9 +92,10 @@ class BatchWriter:
         }
         if not chosen:
             raise BatchOverBudget(
-                f"teacher.budget is {self.settings.budget:g} USD, {paid:.4f} are spent and no "
-                "further request is sure to cost less than what is left. Nothing was written; "
-                "raise teacher.budget to go on"
+                f"teacher.budget is {self.settings.budget:g} USD, {paid:.4f} are spent, what waits "
+                f"in earlier batch files may cost {waiting:.4f}, and no further request is sure to "
+                "cost less than what is left. Nothing was written; read the results of those "
+                "files, or raise teacher.budget, to go on"
             )
         return chosen
 
@@ -110,6 +120,15 @@ def refuse_waiting(
         )
 
 
+def reserved(
+    settings: EndpointTeacherSettings, requests: Collection[str], store: CompletionStore
+) -> float:
+    """The most that batch files may still cost, USD, without the requests (keys); 0 unpriced."""
+    waiting = store.outstanding(settings.model)
+    others = [request for key, request in waiting.items() if key not in requests]
+    return SHARE * sum(chat.highest_cost(settings, request) for request in others)
+
+
 @dataclass(frozen=True)
 class BatchRead:
     """What a file of results brought, in lines."""
@@ -126,15 +145,15 @@ def read_results(
 ) -> BatchRead:
     """Add the completions of a result or error file to a store.
 
-    Lines that are no results, or answer what this store never sent, are counted as bad. Raises
-    BadLine if there is no such file.
+    Lines that are no results, or answer what this store never sent, are counted as bad. A result
+    that is no chat completion was paid for and has failed. Raises BadLine if there is no such file.
     """
     bad: list[BadLine] = []
     read = list(each(path, partial(_result, store, settings), bad))
     rows = [row for row in read if isinstance(row, Completion)]
     failed = [row for row in read if isinstance(row, Failure)]
     new = store.add_all((row, None) for row in rows)
-    store.note_failed(failure.key for failure in failed)
+    _note(store, {failure.key: failure for failure in failed})
     example = failed[0].reason if failed else ""
     return BatchRead(new, len(rows) - new, len(failed), example, tuple(bad))
 
@@ -145,6 +164,14 @@ class Failure:
 
     key: str
     reason: str  # as the service says it
+    lost: Lost | None = None  # what it was paid all the same
+
+
+def _note(store: CompletionStore, failed: Mapping[str, Failure]) -> None:
+    for key in store.waiting(list(failed)):  # a file may be read twice, and was paid once
+        if failed[key].lost:
+            store.note_lost(failed[key].lost)
+    store.note_failed(failed)
 
 
 def _result(
@@ -159,7 +186,10 @@ def _result(
     response = line.get("response") or {}
     if not {"response", "error"} & line.keys() or not isinstance(response, dict):
         raise BadLine(f"{where}: no response and no error, expected a line of a batch result file")
-    if line.get("error") or response.get("status_code") != 200:
+    status = response.get("status_code")
+    if status in settings.unanswerable:
+        return completed(*found, Reply("", f"HTTP {status}", None, None), origin="batch")
+    if line.get("error") or status != 200:
         said = json.dumps(line.get("error") or response)
         return Failure(key, chat.without_key(settings, said)[:300])
     return _completion(*found, response.get("body"), settings, where)
@@ -167,11 +197,17 @@ def _result(
 
 def _completion(
     teacher: str, request: Request, body: object, settings: EndpointTeacherSettings, where: str
-) -> Completion:
-    try:
-        answer = chat.Answer.model_validate(body)
-    except ValidationError as error:
-        raise BadLine(f"{where}: its body is not a chat completion ({error})") from error
+) -> Completion | Failure:
+    said = json.dumps(body).encode()
+    answer = chat.read(chat.Answer, said)
+    if answer is None:
+        key = completion_key(teacher, request)
+        lost = chat.lost(teacher, settings, chat.body(settings, request, key), said)
+        reason = f"{where}: its body is not a chat completion"
+        return Failure(key, reason, replace(lost, cost=_at_a_share(lost.cost)))
     reply = chat.reply_of(settings, answer, request.prompt)
-    paid = None if reply.cost is None else reply.cost * SHARE
-    return completed(teacher, request, replace(reply, cost=paid), origin="batch")
+    return completed(teacher, request, replace(reply, cost=_at_a_share(reply.cost)), origin="batch")
+
+
+def _at_a_share(cost: float | None) -> float | None:
+    return None if cost is None else SHARE * cost

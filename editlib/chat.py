@@ -11,18 +11,27 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import lru_cache, partial
 from math import ceil
-from typing import Annotated
+from types import SimpleNamespace
+from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx2
 import openai
-from pydantic import AfterValidator, BaseModel, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WrapValidator,
+)
 
-from editlib.completions import Lost, Reply, Request
+from editlib.completions import Count, Lost, Reply, Request
 from editlib.errors import KitError
 from editlib.profiles import EndpointTeacherSettings, Prices
 
@@ -41,41 +50,89 @@ def body(settings: EndpointTeacherSettings, request: Request, key: str) -> dict:
     asked = {
         "model": settings.model,
         "messages": [{"role": "user", "content": request.prompt}],
+        settings.limit_name: request.max_tokens,
         "temperature": request.temperature,
         "top_p": request.top_p,
-        settings.limit_name: request.max_tokens,
+        # another one for each sample and attempt; servers may ignore it
+        "seed": None if request.seed is None else int(key[:7], 16),
     }
-    if request.seed is not None:  # another one for each sample and attempt; servers may ignore it
-        asked["seed"] = int(key[:7], 16)
-    return asked
+    return {name: value for name, value in asked.items() if value is not None}
 
 
-class Message(BaseModel):
-    content: str | None = None
-    refusal: str | None = None
+def _or_none(found: object, read: Callable) -> object:
+    """What a model makes of a value, or None where it cannot be that."""
+    try:
+        return read(found)
+    except ValidationError:
+        return None
 
 
-class Choice(BaseModel):
+def _joined(content: object) -> object:
+    """The text of a content that comes in parts."""
+    if not isinstance(content, list):
+        return content
+    parts = [part for part in content if isinstance(part, dict) and part.get("type") == "text"]
+    texts = [part.get("text") for part in parts]
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+LENIENT = WrapValidator(_or_none)  # what is beside the text must not lose a reply that is paid
+Text = Annotated[str | None, LENIENT]
+Tokens = Annotated[Count | None, LENIENT]  # nor lower the bill, nor fit no column of the store
+
+
+class Body(BaseModel):
+    # It may quote the key: no error repeats it.
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+
+class Message(Body):
+    content: Annotated[str | None, BeforeValidator(_joined)] = None
+    refusal: Text = None
+
+
+class Choice(Body):
     message: Message
-    finish_reason: str | None = None
+    finish_reason: Text = None
 
 
-def _believed(count: int | None) -> int | None:
-    """Not what would lower the bill, or fit no column of the store."""
-    return count if count is not None and 0 <= count < 2**31 else None
+class Usage(Body):
+    prompt_tokens: Tokens = None
+    completion_tokens: Tokens = None
 
 
-class Usage(BaseModel):
-    prompt_tokens: Annotated[int | None, AfterValidator(_believed)] = None
-    completion_tokens: Annotated[int | None, AfterValidator(_believed)] = None
-
-
-class Answer(BaseModel):
+class Answer(Body):
     """What the kit reads of a chat completion; the rest is let pass."""
 
     choices: Annotated[list[Choice], Field(min_length=1)]
-    model: str | None = None
-    usage: Usage | None = None
+    model: Text = None
+    usage: Annotated[Usage | None, LENIENT] = None
+
+
+class _Counted(Body):
+    usage: Usage
+
+
+Read = TypeVar("Read", bound=Body)
+
+
+def read(kind: type[Read], body: bytes) -> Read | None:
+    """What the JSON of a reply holds; None where it is none of that kind."""
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError:
+        with suppress(ValidationError):
+            return kind.model_validate_json(_whole_characters(body))
+    return None
+
+
+def _whole_characters(body: bytes) -> bytes:
+    """JSON with a mark in place of each broken character, such as half a surrogate pair."""
+    try:
+        found = json.loads(body.decode(errors="replace"))
+    except (ValueError, RecursionError):
+        return body
+    return json.dumps(found, ensure_ascii=False).encode(errors="replace")
 
 
 def reply_of(settings: EndpointTeacherSettings, answer: Answer, prompt: str) -> Reply:
@@ -96,29 +153,30 @@ def reply_of(settings: EndpointTeacherSettings, answer: Answer, prompt: str) -> 
     )
 
 
-class _Counted(BaseModel):
-    usage: Usage
+def lost(name: str, settings: EndpointTeacherSettings, asked: dict, body: bytes | None) -> Lost:
+    """What a reply that is no chat completion was paid for; by estimate where it does not say.
 
-
-def lost(name: str, settings: EndpointTeacherSettings, asked: dict, body: bytes) -> Lost:
-    """What a reply that is no chat completion was paid for; by estimate where it does not say."""
-    try:
-        usage = _Counted.model_validate_json(body).usage
-    except ValidationError:
-        usage = Usage()
-    prompt, counts = asked["messages"][0]["content"], (usage.prompt_tokens, usage.completion_tokens)
-    guesses = tokens(prompt), min(tokens(body), asked[settings.limit_name])
-    counted = [
+    body: None where nothing came back; then it is the most that may have been paid.
+    """
+    counted = read(_Counted, body or b"")
+    usage = counted.usage if counted else Usage()
+    counts = usage.prompt_tokens, usage.completion_tokens
+    prompt, limit = asked["messages"][0]["content"], asked[settings.limit_name]
+    if body is None:
+        guesses = len(prompt.encode()), limit
+    else:
+        guesses = tokens(prompt), min(tokens(body), limit)
+    taken = [
         ceil(guess) if count is None else count
         for count, guess in zip(counts, guesses, strict=True)
     ]
     return Lost(
         teacher=name,
         prompt=prompt,
-        prompt_tokens=counted[0],
-        completion_tokens=counted[1],
+        prompt_tokens=taken[0],
+        completion_tokens=taken[1],
         estimated=None in counts,
-        cost=settings.prices and cost(settings.prices, *counted),
+        cost=settings.prices and cost(settings.prices, *taken),
     )
 
 
@@ -155,19 +213,20 @@ def check(settings: EndpointTeacherSettings) -> None:
 
 
 def client(
-    settings: EndpointTeacherSettings, faults: Counter, broken: Callable[[dict, bytes], None]
+    settings: EndpointTeacherSettings, faults: Counter, lose: Callable[[dict, bytes | None], None]
 ) -> openai.AsyncOpenAI:
     """A client that repeats what may pass, and counts by kind what went wrong.
 
-    broken: called with what was asked and the body of each reply of status 200 that is no chat
-    completion. What it raises ends the request.
+    lose: called with what was asked and the body of each reply of status 200 that is no chat
+    completion; with None where a try was sent, and no whole reply came before its time was up or
+    the connection broke. What it raises ends the request.
     """
     return openai.AsyncOpenAI(
         base_url=settings.base_url,
         api_key=_key(settings) or _NO_KEY,
         max_retries=settings.retries,
         timeout=None,  # of parts of a try; _Carrier bounds the whole
-        http_client=_Client(transport=_Carrier(settings, faults, broken), follow_redirects=True),
+        http_client=_Client(transport=_Carrier(settings, faults, lose), follow_redirects=True),
     )
 
 
@@ -217,9 +276,9 @@ class _Carrier(httpx2.AsyncBaseTransport):
         self,
         settings: EndpointTeacherSettings,
         faults: Counter,
-        broken: Callable[[dict, bytes], None],
+        lose: Callable[[dict, bytes | None], None],
     ) -> None:
-        self._faults, self._broken = faults, broken
+        self._settings, self._faults, self._lose = settings, faults, lose
         # Replies that come together go on one by one. Otherwise each next request, which aiohttp
         # hands to a task of its own, leaves only when all those replies have been worked through.
         self._turn = asyncio.Lock()
@@ -231,49 +290,93 @@ class _Carrier(httpx2.AsyncBaseTransport):
             proxy=_proxy(settings.base_url),
             auto_decompress=False,  # the response does
             cookie_jar=aiohttp.DummyCookieJar(),
+            trace_configs=[_noting_what_is_sent()],
         )
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Raises what the client on top takes for a fault that may pass."""
+        sent = asyncio.Event()
         try:
-            status, headers, content = await self._send(request)
+            reply = await self._send(request, sent)
+        except (aiohttp.ClientError, OSError) as error:
+            fault = self._no_reply(error, request)
+        else:
             async with self._turn:
                 await asyncio.sleep(0)
-        except TimeoutError:
+            return self._response(request, *reply)
+        if sent.is_set():
+            self._note(request, None)
+        raise fault
+
+    def _no_reply(self, error: Exception, request: httpx2.Request) -> httpx2.TransportError:
+        if isinstance(error, TimeoutError):
             self._faults["timeout"] += 1
-            raise httpx2.ReadTimeout("no reply in time", request=request) from None
-        except (aiohttp.ClientError, OSError) as error:
-            self._faults["connection"] += 1
-            raise httpx2.NetworkError(str(error), request=request) from error
-        try:
-            response = httpx2.Response(status, headers=headers, content=content)
-            content = response.content  # as it was before it was packed
-            if response.is_success:
-                response.extensions[_ANSWER] = Answer.model_validate_json(content)
-        except (ValidationError, httpx2.DecodingError):
-            self._faults["broken reply"] += 1
-            # A page that was moved to is fetched without what was asked, and not paid.
-            if httpx2.codes.is_success(status) and request.content:
-                self._broken(json.loads(request.content), content)
-            said = f"not a chat completion: {content.decode(errors='replace')[:200]!r}"
-            raise httpx2.DecodingError(said, request=request) from None
+            return httpx2.ReadTimeout("no reply in time", request=request)
+        self._faults["connection"] += 1
+        return httpx2.NetworkError(str(error), request=request)
+
+    def _response(
+        self, request: httpx2.Request, status: int, headers: Sequence, content: bytes
+    ) -> httpx2.Response:
+        response = _unpacked(status, headers, content)
+        if response is None:
+            raise self._broken_reply(request, status, content)
         if response.is_error:
             self._faults[f"HTTP {status}"] += 1
+        if response.is_success:
+            answer = read(Answer, response.content)
+            if answer is None:
+                raise self._broken_reply(request, status, response.content)
+            response.extensions[_ANSWER] = answer
         return response
 
-    async def _send(self, request: httpx2.Request) -> tuple[int, Sequence, bytes]:
-        sent = self._session.request(
+    def _broken_reply(
+        self, request: httpx2.Request, status: int, content: bytes
+    ) -> httpx2.DecodingError:
+        self._faults["broken reply"] += 1
+        if httpx2.codes.is_success(status):
+            self._note(request, content)
+        said = without_key(self._settings, content.decode(errors="replace"))[:200]
+        return httpx2.DecodingError(f"not a chat completion: {said!r}", request=request)
+
+    def _note(self, request: httpx2.Request, content: bytes | None) -> None:
+        # A page that was moved to is fetched without what was asked, and not paid.
+        if request.content:
+            self._lose(json.loads(request.content), content)
+
+    async def _send(
+        self, request: httpx2.Request, sent: asyncio.Event
+    ) -> tuple[int, Sequence, bytes]:
+        reply = self._session.request(
             request.method,
             str(request.url),
             headers=request.headers.multi_items(),
             data=await request.aread(),
             allow_redirects=False,
+            trace_request_ctx=sent,
         )
-        async with sent as answer:
+        async with reply as answer:
             return answer.status, answer.raw_headers, await answer.read()
 
     async def aclose(self) -> None:
         await self._session.close()
+
+
+def _noting_what_is_sent() -> aiohttp.TraceConfig:
+    """Sets the event of a request when it leaves: before that it cannot be paid."""
+
+    async def left(_, context: SimpleNamespace, __) -> None:
+        context.trace_request_ctx.set()
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_headers_sent.append(left)
+    return trace
+
+
+def _unpacked(status: int, headers: Sequence, content: bytes) -> httpx2.Response | None:
+    """None where the content is not packed as the headers say."""
+    with suppress(httpx2.DecodingError):
+        return httpx2.Response(status, headers=headers, content=content)
 
 
 def _proxy(url: str) -> str | None:

@@ -12,7 +12,7 @@ from anyio.from_thread import start_blocking_portal
 from tqdm import tqdm
 
 from editlib import chat
-from editlib.batch_files import refuse_waiting
+from editlib.batch_files import refuse_waiting, reserved
 from editlib.completions import (
     Completion,
     CompletionStore,
@@ -57,7 +57,8 @@ class EndpointTeacher:
         refuse_waiting(self.settings, requests, store, desc)
         totals = store.totals(self.name)
         print(plan(self.settings, requests.values(), known, totals, desc))
-        run = _Run(self, store, len(requests), totals.paid, desc)
+        waiting = reserved(self.settings, requests, store)
+        run = _Run(self, store, len(requests), totals.paid, waiting, desc)
         # Notebooks already run an event loop: this one has a thread of its own.
         with start_blocking_portal() as portal:
             portal.call(run.complete, requests)
@@ -117,9 +118,18 @@ def _seldom_collecting() -> Iterator[None]:
 class _Run:
     """One go at some requests: what is in flight, what it cost, and what went wrong."""
 
-    def __init__(self, teacher: EndpointTeacher, store: CompletionStore, n: int, paid: float, desc):
+    def __init__(
+        self,
+        teacher: EndpointTeacher,
+        store: CompletionStore,
+        n: int,
+        paid: float,
+        waiting: float,
+        desc: str,
+    ) -> None:
         self.teacher, self.settings, self.store = teacher, teacher.settings, store
         self.paid, self.before = paid, paid  # USD
+        self.waiting = waiting  # USD that batch files may still cost
         self.reserved, self.flying = 0.0, 0  # USD that what is in flight may cost at most; how many
         self.tokens = Counter()
         self.faults, self.failed = Counter(), Counter()  # tries and requests, by kind
@@ -201,24 +211,27 @@ class _Run:
         self.tokens["text"] += completion or 0
         self.paid += cost or 0.0
 
-    def _lose(self, asked: dict, body: bytes) -> None:
-        """Note what a broken reply cost; raises BudgetReached where that leaves too little."""
+    def _lose(self, asked: dict, body: bytes | None) -> None:
+        """Note what a lost reply cost; raises BudgetReached where that leaves too little."""
         lost = chat.lost(self.teacher.name, self.settings, asked, body)
         self.store.note_lost(lost)
         self.lost.append(lost)
         self._spend(lost.prompt_tokens, lost.completion_tokens, lost.cost)
-        if self.settings.budget is not None and self.paid + self.reserved > self.settings.budget:
+        if self._beyond_budget(self.reserved):
             raise BudgetReached(self._out_of_money(self.reserved))
+
+    def _beyond_budget(self, more: float) -> bool:
+        budget = self.settings.budget
+        return budget is not None and self.paid + self.waiting + more > budget
 
     async def _may_spend(self, most: float) -> bool:
         """Reserve what a request may cost, waiting for others to land; False: stop here."""
-        budget = self.settings.budget
-        if budget is None:
+        if self.settings.budget is None:
             return not self.stopped
         async with self.landed:
-            while self.paid + self.reserved + most > budget and self.flying and not self.stopped:
+            while self.flying and self._beyond_budget(self.reserved + most) and not self.stopped:
                 await self.landed.wait()
-            if self.paid + most > budget and not self.stopped:
+            if self._beyond_budget(most) and not self.stopped:
                 self.stopped = BudgetReached(self._out_of_money(most))
             if self.stopped:
                 return False
@@ -270,10 +283,11 @@ class _Run:
         )
 
     def _out_of_money(self, most: float) -> str:
+        waiting = f", batch files may still cost {self.waiting:.4f}" if self.waiting else ""
         return (
-            f"teacher.budget is {self.settings.budget:g} USD, {self.paid:.4f} are spent and "
-            f"what comes next may cost {most:.4f}. What was answered is stored. To go on, raise "
-            "teacher.budget and run again: only what is missing is asked"
+            f"teacher.budget is {self.settings.budget:g} USD, {self.paid:.4f} are spent{waiting} "
+            f"and what comes next may cost {most:.4f}. What was answered is stored. To go on, "
+            "raise teacher.budget and run again: only what is missing is asked"
         )
 
 
@@ -284,7 +298,7 @@ def _wasted(lost: Collection[Lost]) -> str:
     guessed = sum(each.estimated for each in lost)
     return (
         f"{prompt:,} + {text:,} tokens{f', {cost:.4f} USD' if cost else ''} for {len(lost):,} "
-        f"replies that cannot be read ({guessed:,} by estimate)"
+        f"replies that were lost ({guessed:,} by estimate)"
     )
 
 

@@ -245,8 +245,8 @@ def ask_until_read(
     """All attempts at each request, in order; the last one counts.
 
     What does not answer is asked again, at temperatures that rise in equal steps from the
-    request's own to the highest; after so many attempts in all it stays unread. answers: whether
-    a text does.
+    request's own (where it names one) to the highest; after so many attempts in all it stays
+    unread. answers: whether a text does.
     """
     tried = [[completion] for completion in ask(teacher, requests, store, desc)]
     for attempt in range(1, attempts):
@@ -260,5 +260,7 @@ def ask_until_read(
 
 
 def _hotter(request: Request, attempt: int, share: float, highest: float) -> Request:
+    if request.temperature is None:
+        return replace(request, attempt=attempt)
     temperature = request.temperature + share * (highest - request.temperature)
     return replace(request, attempt=attempt, temperature=round(temperature, 4))

@@ -89,6 +89,9 @@ class Handler(BaseHTTPRequestHandler):
         elif way == "quoted key":
             key = self.headers["authorization"].removeprefix("Bearer ")
             self.send(200, completion(key, finish=key) | {"model": key})
+        elif way == "key for choices":
+            key = self.headers["authorization"].removeprefix("Bearer ")
+            self.send(200, {"choices": key, "usage": key})
         elif way == "nothing":
             self.send(200, completion(None))
         elif way == "refusal":
@@ -99,6 +102,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send(200, completion("It is hard to say."))
         elif way == "uncounted":
             self.send(200, completion(ECHO.format(prompt)) | {"usage": None})
+        elif isinstance(way, bytes):
+            self.send(200, way)
         elif isinstance(way, dict):
             self.send(200, completion(ECHO.format(prompt)) | way)
         elif isinstance(way, int):

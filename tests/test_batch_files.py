@@ -15,6 +15,7 @@ from editlib.batch_files import (
 )
 from editlib.completions import CompletionStore, Request, completion_key
 from editlib.completions.__main__ import main
+from editlib.endpoint import BudgetReached
 from editlib.records import CoT, read_table
 from editlib.teacher import PuzzleSettings, PuzzleTeacher, ask
 from editlib.workspace import open_workspace
@@ -103,6 +104,65 @@ def test_a_batch_holds_no_more_than_its_budget_is_sure_to_pay(store, tmp_path):
     assert [row["custom_id"] for row in written(path)] == keys
 
 
+def test_batches_that_wait_and_live_requests_share_one_budget(store, tmp_path):
+    first, second, third = (
+        [Request(f"{name} {n}", seed=7, max_tokens=5) for n in range(9)] for name in "abc"
+    )
+    most = 0.5 * chat.highest_cost(teacher(NOWHERE, prices=PRICES).settings, first[0])
+    path, budget = tmp_path / "batch.jsonl", 10.5 * most
+    with serving() as server:
+        live = teacher(server, prices=PRICES, budget=budget)
+        writer = BatchWriter(live.settings.model_copy(update={"batch_file": path}))
+        with pytest.raises(BatchWritten, match="holds 9 requests"):
+            ask(writer, first, store, "CEP")
+        with pytest.raises(BatchWritten, match=r"holds 1 requests .* 8 are left for later"):
+            ask(writer, second, store, "CEP")
+        with pytest.raises(BatchOverBudget, match=rf"batch files may cost {10 * most:.4f}"):
+            ask(writer, third, store, "CEP")
+        with pytest.raises(BudgetReached, match=rf"still cost {10 * most:.4f} and what"):
+            ask(live, third, store, "CEP")
+        assert server.bodies == []
+        failed = [result(completion_key("m", request), status=500) for request in first]
+        read_results(store, write(tmp_path / "done.jsonl", failed), live.settings)
+        assert len(ask(live, third[:4], store, "CEP")) == 4
+
+
+def test_a_result_without_a_completion_is_paid_once_and_asked_again(store, tmp_path):
+    asked = [Request("12345678"), Request("b")]
+    batch = _writer(NOWHERE, tmp_path / "batch.jsonl")
+    with pytest.raises(BatchWritten):
+        ask(batch, asked, store, "CEP")
+    spoilt = [result(completion_key("m", request)) for request in asked]
+    spoilt[0]["response"]["body"]["choices"] = []
+    spoilt[1]["response"]["body"] = None
+    done = write(tmp_path / "done.jsonl", spoilt)
+    for _ in range(2):
+        read = read_results(store, done, batch.settings)
+        assert (read.new, read.failed, read.bad) == (0, 2, ())
+    first, second = (store.lost("m", [request.prompt]) for request in asked)
+    assert [(row.cost, row.estimated) for row in first] == [(0.01, False)]
+    assert [row.estimated for row in second] == [True] and 0 < second[0].cost < 0.01
+    assert store.totals("m").paid == pytest.approx(0.01 + second[0].cost)
+    with pytest.raises(BatchWritten, match="holds 2 requests"):
+        ask(batch, asked, store, "CEP")
+
+
+def test_a_result_that_is_refused_for_good_can_be_left_unread(store, tmp_path):
+    asked = [Request("a"), Request("b")]
+    settings = teacher(NOWHERE, unanswerable=[400]).settings
+    batch = BatchWriter(settings.model_copy(update={"batch_file": tmp_path / "batch.jsonl"}))
+    with pytest.raises(BatchWritten):
+        ask(batch, asked, store, "CEP")
+    keys = [completion_key("m", request) for request in asked]
+    lines = [result(keys[0], status=400), result(keys[1], status=500)]
+    read = read_results(store, write(tmp_path / "done.jsonl", lines), settings)
+    assert (read.new, read.failed) == (1, 1)
+    row = store.get(keys)[keys[0]]
+    assert (row.text, row.finish_reason, row.origin) == ("", "HTTP 400", "batch")
+    with pytest.raises(BatchWritten, match="holds 1 requests"):
+        ask(batch, asked, store, "CEP")
+
+
 def _writer(server, path):
     settings = teacher(server, prices=PRICES).settings
     return BatchWriter(settings.model_copy(update={"batch_file": path}))
@@ -152,7 +212,6 @@ def test_an_error_file_adds_nothing(store, tmp_path):
         ({"id": 1}, r"done\.jsonl:2: no custom_id"),
         ("REQUEST", r"done\.jsonl:2: no response and no error"),  # the file that was sent
         ("WORD", r"done\.jsonl:2: no response and no error"),
-        ("KEY", r"done\.jsonl:2: its body is not a chat completion"),
     ],
 )
 def test_a_bad_line_is_named_and_the_others_are_kept(store, tmp_path, bad, message):
@@ -166,9 +225,6 @@ def test_a_bad_line_is_named_and_the_others_are_kept(store, tmp_path, bad, messa
         bad = written(tmp_path / "batch.jsonl")[1]
     if bad == "WORD":
         bad = result(keys[1]) | {"response": "x"}
-    if bad == "KEY":
-        bad = result(keys[1])
-        bad["response"]["body"]["choices"] = []
     done = write(tmp_path / "done.jsonl", [result(keys[0]), bad])
     read = read_results(store, done, batch.settings)
     assert read.new == 1 and len(read.bad) == 1 and re.search(message, str(read.bad[0]))
@@ -186,6 +242,20 @@ def test_results_that_quote_the_key_are_read_without_it(store, tmp_path, monkeyp
     read = read_results(store, write(tmp_path / "results.jsonl", lines), writer.settings)
     assert store.get([first])[first].text == "You are [key]."
     assert read.failed == 1 and read.example == '{"message": "[key]"}'
+
+
+def test_a_result_that_is_the_key_where_a_completion_should_be_is_named_without_it(
+    store, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    writer = BatchWriter(teacher(NOWHERE, batch_file=tmp_path / "batch.jsonl").settings)
+    with pytest.raises(BatchWritten):
+        ask(writer, [Request("a")], store, "CEP")
+    line = result(completion_key("m", Request("a")))
+    line["response"]["body"] = {"choices": KEY}
+    read = read_results(store, write(tmp_path / "done.jsonl", [line]), writer.settings)
+    assert "done.jsonl:1: its body is not a chat completion" in read.example
+    assert KEY not in repr(read)
 
 
 def test_a_whole_run_by_batch_files_then_published_and_replayed(profile, tmp_path, capsys):
@@ -226,6 +296,19 @@ def test_a_whole_run_by_batch_files_then_published_and_replayed(profile, tmp_pat
     pipeline.annotate(again)
     pipeline.build_duals(again)
     assert _cots(again) == cots
+
+
+def test_a_run_by_batch_files_ends_though_some_prompts_are_refused_for_good(
+    profile, tmp_path, capsys
+):
+    profile.write_text(profile.read_text().replace("attempts: 2", "unanswerable: [400]"))
+    batch, done, rounds = tmp_path / "batch.jsonl", tmp_path / "done.jsonl", 0
+    while command(profile, "batch-write", batch) == 0 and batch.exists() and rounds < 20:
+        rows = [row["custom_id"] for row in written(batch)]
+        assert command(profile, "batch-read", write(done, [result(key, 400) for key in rows])) == 0
+        batch.unlink()
+        rounds += 1
+    assert 0 < rounds < 20 and "Nothing is left to ask" in capsys.readouterr().out
 
 
 def test_what_waits_in_a_batch_file_is_not_written_again_unless_told(profile, tmp_path, capsys):

@@ -14,6 +14,7 @@ from editlib.bench import (
     profile,
     scale,
     steps,
+    teaching,
     writing,
 )
 from editlib.bench.__main__ import write
@@ -89,6 +90,14 @@ def test_scale_counts_pairs_and_measures_in_fresh_processes():
     assert row["pairs"] == 120 and row["seconds"] > 0 and row["mb"] >= 0
 
 
+def test_the_teacher_is_timed_against_a_server_that_takes_its_time(capfd):
+    (row,) = teaching.throughput(250)
+    assert "m: 250 answered, 0 failed" in capfd.readouterr().out
+    assert row["ideal"] == 2 * teaching.LATENCY and row["seconds"] >= row["ideal"]
+    assert row["share"] == row["ideal"] / row["seconds"]
+    assert 0 < row["mb_before"] <= row["mb_after"]
+
+
 def test_the_parts_of_a_step_are_the_whole():
     table = pd.DataFrame(profile.shares())
     assert table.groupby("work")["share"].sum().between(0.999, 1.2).all()
@@ -114,9 +123,16 @@ def test_the_page_shows_what_the_tables_hold(tmp_path):
         "memory": pd.DataFrame({"way": ["kit"], "mb": [3.0]}),
         "scale": pd.DataFrame({"pairs": [1000], "seconds": [0.25]}),
         "profile": pd.DataFrame({"part": ["attention"], "share": [0.5]}),
+        "teacher": pd.DataFrame({"requests": [4000], "share": [0.9]}),
     }
     write(tmp_path, tables)
     page = (tmp_path / "README.md").read_text()
-    for row in ("| sum | 1.23e+03 |", "| kit | 3 |", "| 1000 | 0.25 |", '"cores"'):
+    for row in (
+        "| sum | 1.23e+03 |",
+        "| kit | 3 |",
+        "| 1000 | 0.25 |",
+        "| 4000 | 0.9 |",
+        '"cores"',
+    ):
         assert row in page
     assert pd.read_csv(tmp_path / "ratios.csv")["ratio"].item() == 1234.5

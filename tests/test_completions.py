@@ -67,6 +67,8 @@ def test_only_what_is_missing_is_asked(store):
         {"sample": 1},
         {"attempt": 1},
         {"seed": 1},
+        {"temperature": None},
+        {"top_p": None},
     ],
 )
 def test_each_field_of_a_request_has_a_part_in_the_key(change):
@@ -196,6 +198,16 @@ def test_an_exported_run_is_replayed_without_asking(published, tmp_path):
     assert fake.asked == [] and {completion.origin for completion in again} == {"imported"}
     kept = {replace(row, origin="asked"): truth["secret"] for row, truth in other.rows()}
     assert kept == {row: truth["secret"] for row, truth in store.rows()}
+
+
+def test_a_completion_whose_sampling_was_left_to_the_teacher_is_replayed(store, tmp_path):
+    left = Request("a", temperature=None, top_p=None)
+    [row] = ask(Fake(), [left], store, "ask")
+    assert (row.temperature, row.top_p, row.seed) == (None, None, None)
+    assert exchange.export(store, tmp_path / "run.jsonl", "fake", None) == 1
+    other, fake = CompletionStore(tmp_path / "other.sqlite"), Fake()
+    assert exchange.load(other, tmp_path / "run.jsonl").new == 1
+    assert ask(fake, [left], other, "ask")[0].text == row.text and fake.asked == []
 
 
 def test_what_was_there_before_an_import_stays(published, tmp_path):

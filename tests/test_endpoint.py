@@ -1,5 +1,6 @@
 import asyncio
 import gc
+import json
 import os
 import signal
 import sqlite3
@@ -13,13 +14,22 @@ from itertools import groupby
 
 import aiohttp
 import pytest
+from pydantic import ValidationError
 
+from editlib import chat, pipeline
 from editlib.chat import BadEndpoint
-from editlib.completions import BrokenStore, CompletionStore, Request, completion_key
+from editlib.completions import (
+    BrokenStore,
+    CompletionStore,
+    Request,
+    completion_key,
+    request_of,
+)
 from editlib.endpoint import BudgetReached, EndpointTeacher, TeacherStopped
 from editlib.profiles import BadProfile, EndpointTeacherSettings, load
 from editlib.teacher import ask, ask_until_read
-from tests.loopback import ECHO, serving
+from editlib.workspace import open_workspace
+from tests.loopback import ECHO, completion, serving
 
 KEY = "sk-planted-0123456789"
 
@@ -70,7 +80,9 @@ def test_nothing_is_lost_nothing_is_asked_twice_and_each_fault_is_counted(store,
         ask(teacher(server), requests(30), store, "CEP")
         assert sum(server.arrivals.values()) == 39
     said = capsys.readouterr().out
-    assert "30 answered, 0 failed; 316 + 164 tokens; of these 16 + 14 tokens for 3 replies" in said
+    # Three broken replies by what they say or a guess, three that never came at the most.
+    lost = f"{16 + 3 * 10} + {14 + 3 * 2048:,} tokens for 6 replies that were lost (5 by estimate)"
+    assert f"30 answered, 0 failed; 346 + {164 + 3 * 2048:,} tokens; of these {lost}" in said
     for fault in ("broken reply x3", "connection x2", "timeout x1", "HTTP 429 x1"):
         assert fault in said
     assert "HTTP 500 x1" in said and "HTTP 503 x1" in said
@@ -188,6 +200,44 @@ def test_a_store_that_breaks_stops_the_spending(store, monkeypatch):
 # --- what comes back
 
 
+def whole(**changes):
+    reply = completion(ECHO.format("a"))
+    return reply | changes
+
+
+def saying(content):
+    return whole(choices=[{"message": {"content": content}, "finish_reason": "stop"}])
+
+
+PARTS = [{"type": "text", "text": "So the "}, {"type": "x"}, {"type": "text", "text": "end."}]
+
+
+@pytest.mark.parametrize(
+    ("reply", "text", "counts"),
+    [
+        (whole(usage={"prompt_tokens": 10, "completion_tokens": 10.5}), "{}", (10, None)),
+        (whole(usage="ten"), "{}", (None, None)),
+        (whole(model=5), "{}", (10, 5)),
+        (saying(PARTS), "So the end.", (10, 5)),
+        (saying("half \ud83d"), "half ?", (10, 5)),
+        (saying("whole \ud83d\ude00, half \ude00"), "whole \U0001f600, half ?", (10, 5)),
+    ],
+)
+def test_a_whole_reply_is_kept_whatever_is_odd_beside_its_text(store, reply, text, counts):
+    with serving(lambda prompt, before: json.dumps(reply).encode()) as server:
+        [row] = ask(teacher(server), [Request("a")], store, "CEP")
+    assert sum(server.arrivals.values()) == 1
+    assert row.text == text.format(ECHO.format("a")) and row.finish_reason == "stop"
+    assert (row.prompt_tokens, row.completion_tokens) == counts
+
+
+def test_a_broken_character_costs_one_letter_and_not_the_reply(store):
+    reply = json.dumps(whole()).encode().replace(b"answer", b"answ\xffr")
+    with serving(lambda prompt, before: reply) as server:
+        [row] = ask(teacher(server), [Request("a")], store, "CEP")
+    assert row.text == ECHO.format("a").replace("answer", "answ\ufffdr")
+
+
 @pytest.mark.parametrize(
     ("way", "finish", "text", "fault"),
     [
@@ -252,6 +302,38 @@ def test_the_server_is_asked_what_the_settings_say(store):
         "max_completion_tokens": 77,
         "seed": seed,
     }
+
+
+@pytest.mark.parametrize("refused", [["seed"], ["temperature", "top_p"]])
+def test_a_server_that_refuses_a_field_is_asked_without_it(tmp_path, refused):
+    """Some know no seed, others (reasoning models) no temperature but their own."""
+
+    def script(prompt, before):
+        return 400 if server.bodies[-1].keys() & set(refused) else "ok"
+
+    with serving(script) as server:
+        path = tmp_path / "mine.yaml"
+        text = PROFILE.replace("URL", server.url).replace(
+            "TEACHER_KEY", "TEACHER_KEY, concurrency: 1"
+        )
+        path.write_text(text)
+        with pytest.raises(TeacherStopped, match="HTTP 400"):
+            pipeline.annotate(open_workspace(str(path), [], tmp_path / "sent"))
+        path.write_text(text.replace("attempts: 2", ", ".join(f"{name}: null" for name in refused)))
+        ws = open_workspace(str(path), [], tmp_path / "left out")
+        pipeline.annotate(ws)
+    with pipeline.completion_store(ws) as store:
+        rows = [row for row, _ in store.rows()]
+        assert rows and {getattr(row, name) for row in rows for name in refused} == {None}
+        assert all(row.key == completion_key("m", request_of(row)) for row in rows)
+
+
+def test_what_is_left_to_the_server_stays_so_when_it_is_asked_again(store):
+    with serving(lambda prompt, before: "no marker" if before < 2 else "ok") as server:
+        left = [Request("a", temperature=None, top_p=None, seed=7)]
+        [tried] = ask_until_read(teacher(server), left, store, "CEP", 4, 1.5)
+    assert [(row.attempt, row.temperature) for row in tried] == [(0, None), (1, None), (2, None)]
+    assert len({body["seed"] for body in server.bodies}) == 3
 
 
 def test_it_works_where_an_event_loop_is_running(store):
@@ -329,7 +411,7 @@ def test_a_reply_that_cannot_be_read_is_paid_for(store, capsys, way, prompt, com
     assert store.totals("m").paid == pytest.approx(0.02 + (prompt + 2 * completion) / 1000)
     said = capsys.readouterr().out
     assert f"{10 + prompt} + {5 + completion} tokens, {store.totals('m').paid:.4f} USD" in said
-    assert f"for 1 replies that cannot be read ({estimated} by estimate)" in said
+    assert f"for 1 replies that were lost ({estimated} by estimate)" in said
 
 
 def test_replies_that_cannot_be_read_use_up_the_budget(store):
@@ -344,6 +426,32 @@ def test_replies_that_cannot_be_read_use_up_the_budget(store):
         with pytest.raises(BudgetReached):
             ask(poor, cheap, store, "CEP")
         assert sum(server.arrivals.values()) == arrived
+
+
+@pytest.mark.parametrize("way", ["stall", "drip", "cut", "hang up"])
+def test_tries_that_bring_no_reply_use_up_the_budget_at_the_most_they_may_cost(store, way):
+    """Else a stalling server could bill a run without end, for what it answered too late."""
+    cheap = [replace(request, max_tokens=5) for request in requests(40)]
+    most = 0.02  # USD, of 10 bytes and 5 tokens
+    with serving(lambda prompt, before: way) as server:
+        poor = teacher(server, prices=PRICES, budget=0.05, concurrency=2, retries=2, timeout=0.3)
+        for _ in range(2):
+            with pytest.raises(BudgetReached):
+                ask(poor, cheap, store, "CEP")
+        arrived = sum(server.arrivals.values())
+    assert 1 <= arrived <= 2 and store.totals("m").paid == pytest.approx(most * arrived)
+    [lost, *_] = store.lost("m", [request.prompt for request in cheap])
+    assert (lost.prompt_tokens, lost.completion_tokens, lost.estimated) == (10, 5, True)
+
+
+def test_what_was_never_sent_and_what_was_refused_cost_nothing(store):
+    with serving(lambda prompt, before: 500) as server:
+        asked = teacher(server, prices=PRICES, budget=99.0, retries=1)
+        with pytest.raises(TeacherStopped, match="HTTP 500"):
+            ask(asked, requests(2), store, "CEP")
+    with pytest.raises(TeacherStopped, match="connection"):
+        ask(asked, requests(2), store, "CEP")
+    assert store.totals("m").paid == 0
 
 
 # --- the key
@@ -389,6 +497,47 @@ def test_no_field_of_a_reply_keeps_the_key(store, monkeypatch):
     with serving(lambda prompt, before: "quoted key") as server:
         [row] = ask(teacher(server), [Request("a")], store, "CEP")
     assert (row.text, row.finish_reason, row.served_model) == ("[key]",) * 3
+
+
+def everything_said(error):
+    """The words of an exception and of all that led to it, shown or not."""
+    said = [repr(error), *traceback.format_exception(error)]
+    for other in filter(None, (error.__cause__, error.__context__)):
+        said.append(everything_said(other))
+    return "".join(said)
+
+
+def test_a_broken_reply_that_is_the_key_is_not_repeated_when_the_budget_is_reached(
+    store, monkeypatch, capsys
+):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with serving(lambda prompt, before: "key for choices") as server:
+        poor = teacher(server, prices=PRICES, budget=0.03)
+        with pytest.raises(BudgetReached) as reached:
+            ask(poor, [Request("a", max_tokens=5)], store, "CEP")
+        rich = teacher(server, retries=0)
+        with pytest.raises(TeacherStopped, match=r"not a chat completion.*\[key\]") as failed:
+            ask(rich, [Request("a")], store, "CEP")
+    for error in (reached.value, failed.value):
+        assert KEY not in everything_said(error)
+    assert KEY not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", [chat.Answer, chat.Choice, chat.Message, chat.Usage])
+def test_what_reads_replies_never_repeats_them(kind):
+    with pytest.raises(ValidationError) as refused:
+        kind.model_validate_json(json.dumps(KEY))
+    with pytest.raises(ValidationError) as broken:
+        kind.model_validate_json(KEY)
+    assert KEY not in everything_said(refused.value) + everything_said(broken.value)
+
+
+def test_a_key_at_the_edge_of_what_is_quoted_is_not_cut_in_half(store, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    page = b"x" * 190 + KEY.encode()
+    with serving(lambda prompt, before: page) as server, pytest.raises(TeacherStopped) as failed:
+        ask(teacher(server, retries=0), [Request("a")], store, "CEP")
+    assert "sk-" not in str(failed.value)
 
 
 def test_a_short_key_is_no_secret_and_replies_keep_their_words(store, monkeypatch):

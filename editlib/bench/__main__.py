@@ -13,6 +13,7 @@ from editlib.bench import (
     run_in_turn,
     scale,
     steps,
+    teaching,
     write_machine,
     writing,
 )
@@ -25,6 +26,7 @@ SAYS = {
     "memory": "Peak memory of one KRSL step over that of the loaded student",
     "profile": "Where the time of the profile mini goes, on one thread and under a profiler",
     "scale": "Key steps from a table of pairs to a table of marks; memory over that at the start",
+    "teacher": "An endpoint teacher beside its server alone: seconds, share of the ideal, memory",
 }
 
 
@@ -43,6 +45,7 @@ def main() -> None:
         "memory": pd.DataFrame(steps.memory()),
         "scale": pd.DataFrame(scale.extraction(options.pairs)),
         "profile": pd.DataFrame(profile.shares()),
+        "teacher": pd.DataFrame(teaching.throughput()),
     }
     write(options.results, tables)
     print((options.results / "README.md").read_text(encoding="utf-8"))

@@ -28,12 +28,12 @@ class Request:
     """One prompt and how to sample its completion; the defaults are the paper's teacher's."""
 
     prompt: str  # sent as one user message
-    temperature: float = 0.2
-    top_p: float = 1.0
+    temperature: float | None = 0.2  # this, top_p and seed: None leaves it to the teacher
+    top_p: float | None = 1.0
     max_tokens: int = 2048
     sample: int = 0  # 0, 1, ...: repeated samples of one prompt
     attempt: int = 0  # 1, 2, ...: asked again, since no answer could be read
-    seed: int | None = None  # None: the teacher takes none from outside
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,13 @@ class Reply:
 
 @dataclass(frozen=True)
 class Lost:
-    """A reply that was paid for and cannot be read."""
+    """A reply that was paid for and cannot be read, or was waited for and never came."""
 
     teacher: str
     prompt: str
     prompt_tokens: int
     completion_tokens: int
-    estimated: bool  # the reply did not say how many tokens it took
+    estimated: bool  # nothing said how many tokens it took
     cost: float | None  # USD
 
 
@@ -75,8 +75,8 @@ class Completion:
     teacher: str
     prompt: str
     text: str
-    temperature: float
-    top_p: float
+    temperature: float | None
+    top_p: float | None
     max_tokens: Count
     sample: Count
     attempt: Count
@@ -96,8 +96,9 @@ class BrokenStore(KitError):
 
 def completion_key(teacher: str, request: Request) -> str:
     """The name of a completion: a hash over all that decides it."""
-    numbers = {"temperature": float(request.temperature), "top_p": float(request.top_p)}  # 0 is 0.0
-    named = {"version": VERSION, "teacher": teacher, **vars(request), **numbers}
+    numbers = {"temperature": request.temperature, "top_p": request.top_p}
+    as_one = {name: None if value is None else float(value) for name, value in numbers.items()}
+    named = {"version": VERSION, "teacher": teacher, **vars(request), **as_one}  # 0 is 0.0
     return sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
 
 
@@ -262,6 +263,14 @@ class CompletionStore:
             return []
         failed = {key for (key,) in self._select("key", _FAILED, keys)}
         return [key for key in self.missing(keys) if key in sent - failed]
+
+    def outstanding(self, teacher: str) -> dict[str, Request]:
+        """By key, all that went out in batch files for a teacher and of which nothing came back."""
+        back = f"SELECT key FROM {_ROWS} UNION ALL SELECT key FROM {_FAILED}"
+        query = f"SELECT key, request FROM {_SENT} WHERE teacher = ? AND key NOT IN ({back})"
+        with self._guarded():
+            rows = self._db.execute(query, [teacher]).fetchall()
+        return {key: Request(**json.loads(request)) for key, request in rows}
 
     def sent(self, keys: Sequence[str]) -> dict[str, tuple[str, Request]]:
         """Teacher and request, by key, of what went out in batch files."""

@@ -142,7 +142,7 @@ class SampledTeacherSettings(Settings):
 
     @model_validator(mode="after")
     def _rises(self) -> "SampledTeacherSettings":
-        if self.highest_temperature < self.temperature:
+        if self.temperature is not None and self.highest_temperature < self.temperature:
             raise ValueError(
                 f"highest_temperature {self.highest_temperature} is below temperature "
                 f"{self.temperature}"
@@ -165,6 +165,9 @@ class EndpointTeacherSettings(SampledTeacherSettings):
     """
 
     kind: Literal["endpoint"]
+    temperature: float | None = Field(0.2, ge=0)  # null in this and the next two: not sent
+    top_p: float | None = Field(1.0, gt=0, le=1)
+    seed: int | None = 0
     limit_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"  # as the server asks
     base_url: str = Field(exclude=True)  # up to and with /v1
     key_variable: str = Field("OPENAI_API_KEY", exclude=True)  # the name of the variable
