@@ -29,7 +29,14 @@ from editlib import (
     teacher,
     views,
 )
-from editlib.completions import Completion, CompletionStore, Lost, Request, exchange
+from editlib.completions import (
+    Completion,
+    CompletionStore,
+    Lost,
+    Request,
+    exchange,
+    request_of,
+)
 from editlib.errors import KitError, unknown
 from editlib.mistakes import Chain, Verdict, by_judge
 from editlib.profiles import SampledTeacherSettings
@@ -330,6 +337,21 @@ def asked_of(ws: Workspace) -> tuple[str, int | None]:
     settings = ws.profile.teacher
     sampled = isinstance(settings, SampledTeacherSettings)
     return _teacher(ws).name, settings.seed if sampled else None
+
+
+def is_asked_by(ws: Workspace, row: Completion) -> bool:
+    """Whether a run would ask for a completion as it was asked for: by its teacher and sampling.
+
+    A store may hold others, of the same teacher under settings of before.
+    """
+    settings, (name, seed) = ws.profile.teacher, asked_of(ws)
+    if (row.teacher, row.seed) != (name, seed):
+        return False
+    if not isinstance(settings, SampledTeacherSettings):
+        return True  # one prompt has one completion
+    first = _sampled(settings, Request(row.prompt, **_sampling(ws), sample=row.sample))
+    tries = settings.attempts, settings.highest_temperature
+    return row.attempt < tries[0] and request_of(row) == teacher.retried(first, row.attempt, *tries)
 
 
 def _recorded() -> dict[str, str]:

@@ -251,16 +251,17 @@ def ask_until_read(
     tried = [[completion] for completion in ask(teacher, requests, store, desc)]
     for attempt in range(1, attempts):
         unread = [tries for tries in tried if not answers(tries[-1].text)]
-        share = attempt / (attempts - 1)
-        again = [_hotter(request_of(tries[0]), attempt, share, highest) for tries in unread]
+        again = [retried(request_of(tries[0]), attempt, attempts, highest) for tries in unread]
         answered = ask(teacher, again, store, f"{desc}, attempt {attempt + 1}")
         for tries, completion in zip(unread, answered, strict=True):
             tries.append(completion)
     return tried
 
 
-def _hotter(request: Request, attempt: int, share: float, highest: float) -> Request:
-    if request.temperature is None:
+def retried(request: Request, attempt: int, attempts: int, highest: float) -> Request:
+    """The attempt 0, 1, ... of so many at a request, see ask_until_read."""
+    if request.temperature is None or not attempt:
         return replace(request, attempt=attempt)
+    share = attempt / (attempts - 1)
     temperature = request.temperature + share * (highest - request.temperature)
     return replace(request, attempt=attempt, temperature=round(temperature, 4))

@@ -183,7 +183,7 @@ TEXTS = {"a": "\u2028 {{ x }} \x00 Ä", "b": 'says "so".\nThe answer is 3.'}
 def published(store, tmp_path):
     """A store with two completions, and the file they were exported to."""
     ask(Fake(TEXTS), [Request("a"), Request("b", temperature=0)], store, "ask")
-    assert exchange.export(store, tmp_path / "run.jsonl", "fake", None) == 2
+    assert exchange.export(store, tmp_path / "run.jsonl", lambda row: row.teacher == "fake") == 2
     return store, tmp_path / "run.jsonl"
 
 
@@ -204,7 +204,7 @@ def test_a_completion_whose_sampling_was_left_to_the_teacher_is_replayed(store, 
     left = Request("a", temperature=None, top_p=None)
     [row] = ask(Fake(), [left], store, "ask")
     assert (row.temperature, row.top_p, row.seed) == (None, None, None)
-    assert exchange.export(store, tmp_path / "run.jsonl", "fake", None) == 1
+    assert exchange.export(store, tmp_path / "run.jsonl", lambda row: row.teacher == "fake") == 1
     other, fake = CompletionStore(tmp_path / "other.sqlite"), Fake()
     assert exchange.load(other, tmp_path / "run.jsonl").new == 1
     assert ask(fake, [left], other, "ask")[0].text == row.text and fake.asked == []
@@ -252,8 +252,10 @@ def test_an_import_says_where_a_line_is_bad_and_adds_the_others(published, tmp_p
 def test_a_store_of_several_teachers_is_published_one_by_one(published, tmp_path):
     store, path = published
     ask(Fake(name="other"), [Request("a"), Request("c", seed=1)], store, "ask")
-    assert exchange.export(store, path, "other", None) == 1
-    assert exchange.export(store, path, "other", 1) == 1
+    assert (
+        exchange.export(store, path, lambda row: row.teacher == "other" and row.seed is None) == 1
+    )
+    assert exchange.export(store, path, lambda row: row.teacher == "other" and row.seed == 1) == 1
     with pytest.raises(KitError, match=r"fake \(seed None\), other \(seed 1\), other"):
         replay(store.rows(), "run.jsonl")
 

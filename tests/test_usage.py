@@ -98,3 +98,27 @@ def test_batch_files_cover_the_second_sample(tmp_path):
     assert len(pipeline.read_resampled(ws)) > len(pipeline.read_annotation(ws)[0])
     with pipeline.completion_store(ws) as store:
         assert {(row.sample, row.origin) for row, _ in store.rows()} == {(0, "batch"), (1, "batch")}
+
+
+def test_a_run_is_published_without_what_other_settings_asked_for(tmp_path):
+    """Else a replay, which knows prompts alone, may tell the unread attempt of another run."""
+    endpoint = {"kind": "endpoint", "model": "m", "base_url": "http://127.0.0.1:9/v1"}
+    profile = yaml.safe_load((profiles.HERE / "smoke.yaml").read_text())
+    profile["teacher"] = {**endpoint, "temperature": 0.2, "attempts": 3, "highest_temperature": 1.0}
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(profile))
+    ws = open_workspace(str(path), [], tmp_path / "results")
+    settings = ws.profile.teacher
+    first = Request("a", 0.2, settings.top_p, settings.max_tokens, seed=settings.seed)
+    own = [first, replace(first, attempt=1, temperature=0.6), replace(first, sample=1)]
+    other = [
+        replace(first, temperature=1.0),
+        replace(first, attempt=1, temperature=1.0),
+        replace(first, attempt=2, temperature=0.8),
+        replace(first, attempt=3, temperature=1.0),
+        replace(first, max_tokens=1),
+        replace(first, seed=settings.seed + 1),
+    ]
+    kept = [completed("m", each, Reply("Well.", "stop", 10, 5)) for each in (*own, *other)]
+    assert [pipeline.is_asked_by(ws, row) for row in kept] == [True] * 3 + [False] * 6
+    assert not pipeline.is_asked_by(ws, replace(kept[0], teacher="n"))

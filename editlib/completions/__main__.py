@@ -9,6 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from editlib import options, pipeline
@@ -53,7 +54,7 @@ Said = tuple[str, tuple[exchange.BadLine, ...]]  # what was done, and the lines 
 
 def _export(ws: Workspace, file: Path) -> Said:
     with pipeline.completion_store(ws) as store:
-        written = exchange.export(store, file, *pipeline.asked_of(ws))
+        written = exchange.export(store, file, partial(pipeline.is_asked_by, ws))
     return f"{written:,} completions written to {file}", ()
 
 

@@ -27,11 +27,11 @@ class BadLine(KitError):
     """A line of a file of completions that cannot be used."""
 
 
-def export(store: CompletionStore, path: Path, teacher: str, seed: int | None) -> int:
-    """Write the completions of one teacher and seed, sorted by key; how many.
+def export(store: CompletionStore, path: Path, ours: Callable[[Completion], bool]) -> int:
+    """Write the completions of one run, sorted by key; how many.
 
-    A store may hold others, but a replay knows a completion by its prompt alone. The file is there
-    whole or not.
+    A store may hold those of others, but a replay knows a completion by its prompt alone. The file
+    is there whole or not.
     """
     written = 0
 
@@ -39,7 +39,7 @@ def export(store: CompletionStore, path: Path, teacher: str, seed: int | None) -
         nonlocal written
         with temporary.open("w", encoding="utf-8") as file:
             for completion, truth in store.rows():
-                if (completion.teacher, completion.seed) != (teacher, seed):
+                if not ours(completion):
                     continue
                 line = {"version": VERSION, **asdict(completion)}
                 line |= {} if truth is None else {"truth": truth}
