@@ -107,7 +107,7 @@ def baseline(style: str, shots: Shots, question: str) -> str:
         return cep(shots.description, shots.exemplars, question)
     return _render(
         "baseline",
-        description=shots.description,
+        description=shots.description.removesuffix(_HOW_COT).rstrip(),  # said once, or not at all
         how=_HOW_COT if style.endswith("CoT") else _HOW_DIRECT,
         exemplars=shots.exemplars if style == "few-shot" else (),
         question=question,

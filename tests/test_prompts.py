@@ -88,6 +88,17 @@ def test_a_student_is_asked_in_one_way():
     assert prompts.student("What is 2 plus 2?") == "Q: What is 2 plus 2?\nA:\n"
 
 
+@pytest.mark.parametrize(
+    ("style", "steps", "alone"),
+    [("zero-shot", 0, 1), ("few-shot", 0, 1), ("zero-shot-CoT", 1, 0), ("few-shot-CoT", 1, 0)],
+)
+def test_a_prompt_of_the_kits_own_says_once_what_is_to_be_written(style, steps, alone):
+    shots = prompts.bbh_shots({"navigate": [Exemplar("Where?", "(A)", "Here.")]})["navigate"]
+    asked = prompts.baseline(style, shots, "Where now?")
+    assert asked.count("Reason step by step") == steps
+    assert asked.count("Give the answer alone.") == alone
+
+
 def test_exemplars_that_do_not_fit_are_left_out_the_last_first():
     shown = [Exemplar(f"What is {n} plus 1?", str(n + 1), f"It is {n + 1}.") for n in range(3)]
     shots = prompts.Shots("Do sums.", tuple(shown))
