@@ -120,3 +120,9 @@ def test_on_puzzles_calculation_errors_are_found_with_precision_and_right_chains
     assert sums["precision"] >= 0.9 and sums["recall"] > 0.6 and sums["chains"] > 80
     assert mistakes.alarms(mistakes.by_rules(right))["share"] <= 0.02
     assert mistakes.alarms(mistakes.by_rules(wrong))["share"] > 0.4  # the alarm can ring
+
+
+@pytest.mark.parametrize("text", ["(" * 20_000, "( " * 20_000, ")" * 20_000, "1 + " * 5_000])
+def test_a_run_of_signs_is_read_at_once(text):
+    """Each took minutes, or would, were it read anew from every place."""
+    assert list(rules.core("What is 1 + 1?", f"{text} 1 + 1 = 2.")) == []

@@ -116,7 +116,8 @@ def _parse(line: dict, where: str) -> tuple[Completion, dict | None]:
             "version of this kit"
         )
     try:
-        row, truth = _LINE.validate_json(json.dumps([_without(line, _EXTRAS), line.get("truth")]))
+        fields = json.dumps([_without(line, _EXTRAS), line.get("truth")], ensure_ascii=False)
+        row, truth = _LINE.validate_json(fields.encode(errors="replace"))  # half a surrogate pair
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         field = ".".join(map(str, first["loc"][1:])) or "truth"

@@ -28,7 +28,8 @@ _WORDS = {
 _SIGN = r"[ ]*(?:[-+*/×÷−]|(?<=[\d )])x(?=[ \d(]))[ ]*"
 _WORD = r"\s+(?:plus|minus|times|multiplied by|divided by|and|or)\s+"
 _OPERATOR = rf"(?:{_SIGN}|{_WORD})"
-_EXPRESSION = re.compile(rf"{_OPERAND}(?:{_OPERATOR}{_OPERAND})*")
+# not from within a run of parentheses: what begins there begins at the first one too
+_EXPRESSION = re.compile(rf"(?<![(])(?<![(]\s){_OPERAND}(?:{_OPERATOR}{_OPERAND})*")
 _TOKEN = re.compile(rf"{NUMBER}|[Tt]rue|[Ff]alse|multiplied by|divided by|[a-z]+|\S")
 _EQUALS = re.compile(r"\s*(?:=|is equal to|equals|is|gives|makes|which is|yields)\s*")
 # What shows that an expression goes on to the left or right in a form that is not read here
@@ -141,14 +142,16 @@ def expressions(text: str) -> list[Expression]:
 def _trimmed(match: re.Match) -> tuple[int, int]:
     """The span of a match without parentheses that have no partner."""
     (start, end), text = match.span(), match.string
-    while (balance := _balance(text[start:end])) and text[
-        start if balance > 0 else end - 1
-    ] in "()":
-        if balance > 0:
-            start += len(text[start:end]) - len(text[start + 1 : end].lstrip())
-        else:
-            end = start + len(text[start : end - 1].rstrip())
-    return start, end
+    unclosed = _balance(match[0])
+    while unclosed > 0 and (text[start] == "(" or text[start].isspace()):
+        unclosed -= text[start] == "("
+        start += 1
+    while unclosed < 0 and (text[end - 1] == ")" or text[end - 1].isspace()):
+        unclosed += text[end - 1] == ")"
+        end -= 1
+    whole = text[start:end]
+    start += len(whole) - len(whole.lstrip())
+    return start, start + len(whole.strip())
 
 
 def _balance(source: str) -> int:
