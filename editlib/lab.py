@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from editlib import options
+from editlib.benchmarks import mirror
 from editlib.errors import KitError
 from editlib.workspace import LAB, open_workspace
 
@@ -33,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.add(parser)
     parser.add_argument("jupyter", nargs="*", help="after --: options of JupyterLab itself")
     arguments = parser.parse_args(argv)
+    mirror.name_absolutely()
     overrides = options.split_assignments(arguments.set)
     try:
         chosen = environment(arguments.profile, overrides, arguments.results)

@@ -18,6 +18,7 @@ import nbformat
 import yaml
 
 from editlib import executed, manifest, options, report
+from editlib.benchmarks import mirror
 from editlib.errors import KitError, unknown
 from editlib.records import atomic_write
 from editlib.workspace import KIT, STAGES, MissingInput, Workspace, digest, open_workspace
@@ -299,6 +300,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _prepare_and_run(arguments: argparse.Namespace) -> None:
+    mirror.name_absolutely()
     overrides = options.split_assignments(arguments.set)
     ws = open_workspace(arguments.profile, overrides, arguments.results)
     chosen = choose(ws.profile.notebooks, arguments.only, arguments.start)

@@ -169,6 +169,13 @@ def test_missing_data_stops_a_run_before_it_starts(kit, capsys, monkeypatch):
     assert not (kit / "out {1}").exists()
 
 
+def test_a_data_folder_named_from_here_is_found_by_notebooks(kit, monkeypatch):
+    monkeypatch.setenv("EDITLIB_DATA_DIR", "data")
+    seen = "from editlib.benchmarks import mirror\nassert mirror.data_dir().name == 'data'"
+    write_notebook(kit / "notebooks" / "00_first.ipynb", OPEN, SAVE, seen)
+    assert drive("--only", "00_first") == 0
+
+
 def test_new_data_is_a_reason_to_run_again(kit):
     ws = open_workspace("tiny.yaml")
     before = manifest.data_fingerprint(ws)

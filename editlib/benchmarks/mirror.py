@@ -31,6 +31,12 @@ TEXTS = {  # fields of a row that are text
 }
 
 
+def name_absolutely() -> None:
+    """Make EDITLIB_DATA_DIR, if set, mean the same folder in notebooks, which run elsewhere."""
+    if folder := os.environ.get("EDITLIB_DATA_DIR"):
+        os.environ["EDITLIB_DATA_DIR"] = str(Path(folder).expanduser().resolve())
+
+
 def data_dir() -> Path:
     """The local mirror, from EDITLIB_DATA_DIR; raises MissingData where there is none."""
     folder = os.environ.get("EDITLIB_DATA_DIR")
