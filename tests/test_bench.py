@@ -110,7 +110,9 @@ def test_the_benchmark_for_gpus_runs_on_a_tiny_student_without_one(tmp_path, mon
     arguments = ["bench", "--shape", "tiny", "--pairs", "1", "2", "4", "--results", str(tmp_path)]
     monkeypatch.setattr("sys.argv", arguments)
     monkeypatch.setattr(pairs, "published", lambda: [])
-    monkeypatch.setattr(pairs, "of_puzzles", lambda _, make=pairs.of_puzzles: make(1))
+    monkeypatch.setattr(pairs, "of_puzzles", lambda _, make=pairs.of_puzzles: make(1)[:6])
+    monkeypatch.setattr(steps, "PUBLISHED_LENGTH", 256)
+    monkeypatch.setattr(gpu, "REPEATS", 1)
     gpu.main()
     table = pd.read_csv(tmp_path / "steps.csv")
     assert list(table["way"]) == list(reversed(steps.WAYS)) * 4

@@ -98,5 +98,5 @@ def test_the_fsdp_of_accelerate_trains_as_one_process_does(tmp_path):
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     together = torch.load(file, weights_only=True, map_location="cuda")
-    assert any(value.abs().max() > 1e-3 for value in alone.values())
-    assert_close(together, alone, rtol=1e-5, atol=1e-7)
+    assert any(value.abs().max() > 1e-3 for name, value in alone.items() if "lora_B" in name)
+    assert_close(together, alone, rtol=1e-4, atol=1e-5)  # two updates are about 2e-3
