@@ -1,17 +1,20 @@
 """What each process of tests/test_distributed.py runs: ``torchrun tests/distributed.py HOW FILE``.
 
 Saves the adapter that two updates of fit leave (HOW trained), or the gradients of one step whose
-layers are sharded over the processes (HOW sharded).
+layers are sharded over the processes (HOW sharded). HOW fsdp, for ``accelerate launch --use_fsdp``
+and tests/test_gpu.py: the adapter of trained, in float32, from layers that accelerate sharded.
 """
 
 import os
 import sys
 from pathlib import Path
+from unittest import mock
 
 import torch
 import torch.distributed as dist
 from peft import LoraConfig, get_peft_model
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 
 from editlib import keysteps, ragged, training
 from editlib.profiles import KRSL
@@ -52,6 +55,21 @@ def trained(processes, scratch):
     return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
 
 
+def trained_in_float32(processes, scratch):
+    """The same where fit would take bfloat16, which is where there is a GPU."""
+    arguments = training.TrainingArguments
+    with mock.patch.object(
+        training, "TrainingArguments", lambda **given: arguments(**given | {"bf16": False})
+    ):
+        return trained(processes, scratch)
+
+
+def by_fsdp(scratch):
+    adapter = trained_in_float32(int(os.environ["WORLD_SIZE"]), scratch)
+    assert all(isinstance(weight, DTensor) for weight in adapter.values())
+    return {name: weight.full_tensor() for name, weight in adapter.items()}
+
+
 def sharded(processes, rank):
     """Gradients of a step on all pairs, each process holding and computing its share."""
     model, objective = student(), training.objective(SETTINGS)
@@ -70,10 +88,13 @@ def sharded(processes, rank):
 
 if __name__ == "__main__":
     how, file = sys.argv[1], Path(sys.argv[2])
-    dist.init_process_group("gloo")
-    processes, rank = dist.get_world_size(), dist.get_rank()
-    result = trained(processes, file.parent) if how == "trained" else sharded(processes, rank)
-    if rank == 0:
+    if how == "fsdp":
+        result = by_fsdp(file.parent)
+    else:
+        dist.init_process_group("gloo")
+        processes, rank = dist.get_world_size(), dist.get_rank()
+        result = trained(processes, file.parent) if how == "trained" else sharded(processes, rank)
+    if dist.get_rank() == 0:
         torch.save(result, file)
     dist.barrier()
     dist.destroy_process_group()

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from editlib import bench
 from editlib.bench import (
@@ -106,14 +107,32 @@ def test_the_parts_of_a_step_are_the_whole():
 
 
 def test_the_benchmark_for_gpus_runs_on_a_tiny_student_without_one(tmp_path, monkeypatch):
-    arguments = ["bench", "--shape", "tiny", "--batch", "2", "--results", str(tmp_path)]
+    arguments = ["bench", "--shape", "tiny", "--pairs", "1", "2", "4", "--results", str(tmp_path)]
     monkeypatch.setattr("sys.argv", arguments)
     monkeypatch.setattr(pairs, "published", lambda: [])
-    monkeypatch.setattr(pairs, "of_puzzles", lambda _, make=pairs.of_puzzles: make(1))
+    monkeypatch.setattr(pairs, "of_puzzles", lambda _, make=pairs.of_puzzles: make(1)[:6])
+    monkeypatch.setattr(steps, "PUBLISHED_LENGTH", 256)
+    monkeypatch.setattr(gpu, "REPEATS", 1)
     gpu.main()
     table = pd.read_csv(tmp_path / "steps.csv")
-    assert list(table["way"]) == list(steps.WAYS) * 2
+    assert list(table["way"]) == list(reversed(steps.WAYS)) * 4
+    assert list(table["pairs"]) == [1] * 3 + [2] * 3 + [4] * 3 + [2] * 3
     assert (table["seconds"] > 0).all() and (table["share_of_peak"] < 1).all()
+
+
+def test_a_way_that_runs_out_of_memory_is_tried_with_checkpointing(rows, monkeypatch):
+    model, step = steps.student(gpu.SHAPES["tiny"]), steps.step
+
+    def narrow(model, *rest):
+        if not model.get_base_model().is_activation_checkpointing:
+            raise torch.cuda.OutOfMemoryError
+        return step(model, *rest)
+
+    monkeypatch.setattr(steps, "step", narrow)
+    first, second = gpu.attempt(model, "krsl", "kit", [rows])
+    assert not first["fits"] and "seconds" not in first
+    assert second["fits"] and second["checkpointing"] and second["seconds"] > 0
+    assert not model.get_base_model().is_activation_checkpointing
 
 
 def test_the_page_shows_what_the_tables_hold(tmp_path):

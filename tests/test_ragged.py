@@ -168,6 +168,33 @@ def two_swapped(rows):
     return whole
 
 
+def varlen_by_definition(q, k, v, ends_q, ends_k, max_q, max_k, *, scale, window_size):
+    """What torch's call for GPUs does, row by row: (tokens, heads, size), lower right."""
+    assert window_size == (-1, 0)
+    rows, columns = (torch.diff(ends).tolist() for ends in (ends_q, ends_k))
+    assert (max_q, max_k) == (max(rows), max(columns))
+    done = []
+    parts = (x.double().split(n) for x, n in ((q, rows), (k, columns), (v, columns)))
+    for query, key, value in zip(*parts, strict=True):
+        scores = torch.einsum("qhd,khd->hqk", query, key) * scale
+        unseen = torch.ones(scores.shape[1:]).triu(scores.shape[2] - scores.shape[1] + 1).bool()
+        weights = scores.masked_fill(unseen, -torch.inf).softmax(-1)
+        done.append(torch.einsum("hqk,khd->qhd", weights, value))
+    return torch.cat(done).to(q.dtype)
+
+
+def test_all_segments_in_one_call_equal_padded_batches(tmp_path, monkeypatch):
+    model = student()
+    padded = step(model, duals(), EDIT, tmp_path, padded=True)
+    calls = []
+    monkeypatch.setattr(
+        ragged, "varlen_attn", lambda *a, **how: calls.append(a) or varlen_by_definition(*a, **how)
+    )
+    monkeypatch.setattr(ragged, "can_use_flash_attention", lambda params: True)
+    assert_same(step(model, duals(), EDIT, tmp_path, padded=False), padded)
+    assert len(calls) == model.config.num_hidden_layers
+
+
 @pytest.mark.parametrize("where", ["branch", "positions"])
 def test_the_equality_test_can_fail(where, tmp_path, monkeypatch):
     """A branch that sees one token too few, or counts positions on from the trunk, is noticed."""
@@ -178,7 +205,7 @@ def test_the_equality_test_can_fail(where, tmp_path, monkeypatch):
         monkeypatch.setattr(
             ragged,
             "_lower_right",
-            lambda *a: lower_right(*a).index_fill(1, torch.tensor([0]), False),
+            lambda q, k, v, **how: lower_right(q, *(x[:, :, -q.shape[2] :] for x in (k, v)), **how),
         )
     else:
         pack = ragged.pack_duals

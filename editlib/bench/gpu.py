@@ -4,8 +4,10 @@ Random weights in bfloat16 and LoRA as published, on one GPU. Writes results/ben
 """
 
 import argparse
-import time
-from collections.abc import Sequence
+import gc
+import statistics
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -13,13 +15,15 @@ import torch
 from peft import PeftModel
 from transformers import LlamaConfig
 
-from editlib.bench import pairs, steps, write_machine
+from editlib.bench import pairs, seconds_of, steps, write_machine
 from editlib.records import atomic_write
 from editlib.workspace import KIT
 
 RESULTS = KIT.parent / "results" / "bench-gpu"
 EPOCH = 5_207  # pairs of the paper's Ddual
 PEAK = 989e12  # operations a second of an H100 or H200 in bfloat16, without sparsity
+REPEATS = 3  # of each batch
+SIZES = 4, 8, 16  # pairs of a step
 SHAPES = {
     "llama2-7b": LlamaConfig(),  # transformers' default is that shape
     "tiny": LlamaConfig(
@@ -28,54 +32,108 @@ SHAPES = {
 }
 
 
-def measure(model: PeftModel, batches: Sequence[list[dict]], phase: str, way: str) -> dict:
-    """Time and memory of the steps of one way over some batches, after one step unmeasured.
+def cells(rows: Sequence[dict], sizes: Sequence[int]) -> Iterator[tuple[str, str, list]]:
+    """Phase, way and batches of each row of the table: KRSL at every size, SFT at the middle one.
 
-    Returns phase, way, seconds (a step), tokens_per_second (that go through the student),
-    share_of_peak, gb (None without a GPU), epoch_minutes (of 5,207 pairs, both their sides).
+    Every size sees the same pairs. Batches padded to 1,024 are all alike, so that one stands for
+    them.
+    """
+    rows = rows[: len(rows) // max(sizes) * max(sizes)]
+    middle = sizes[len(sizes) // 2]
+    for phase, size in [*(("krsl", size) for size in sizes), ("sft", middle)]:
+        batches = [rows[i : i + size] for i in range(0, len(rows), size)]
+        for way in reversed(steps.WAYS):
+            yield phase, way, batches[:1] if way == steps.WAYS[1] else batches
+
+
+def attempt(model: PeftModel, phase: str, way: str, batches: list[list[dict]]) -> Iterator[dict]:
+    """The row of a cell; where memory runs out it says so, and one with checkpointing follows."""
+    base = model.get_base_model()
+    for checkpointing in (False, True):
+        row = {"phase": phase, "way": way, "pairs": len(batches[0]), "checkpointing": checkpointing}
+        if checkpointing:
+            base.activation_checkpointing_enable({"use_reentrant": False})
+        try:
+            row |= {"fits": True} | measure(model, phase, way, batches)
+        except torch.cuda.OutOfMemoryError:
+            row["fits"] = False
+        model.zero_grad(set_to_none=True)
+        if checkpointing:
+            base.activation_checkpointing_disable()
+            base.disable_input_require_grads()  # which came with it
+        gc.collect()
+        torch.cuda.empty_cache()
+        yield row
+        if row["fits"]:
+            return
+
+
+def measure(model: PeftModel, phase: str, way: str, batches: list[list[dict]]) -> dict:
+    """Time and memory of steps over some batches, each the median of 3, after one unmeasured.
+
+    A step makes its batch and runs forward and backward. Returns seconds (a step),
+    tokens_per_second (that go through the student, padding included), share_of_peak, gb (at most
+    held, weights included; None without a GPU), epoch_minutes (of 5,207 pairs, both their sides).
     """
     settings = steps.KRSL if phase == "krsl" else steps.SFT
     rows = [batch if phase == "krsl" else steps.responses(batch) for batch in batches]
     packed = [steps.batch_of(each, settings, way) for each in rows]
-    steps.step(model, packed[0], settings)
+    jobs = [partial(_step, model, each, settings, way) for each in rows]
     cuda = model.device.type == "cuda"
     if cuda:
         torch.cuda.reset_peak_memory_stats()
-    started = time.perf_counter()
-    for batch in packed:
-        steps.step(model, batch, settings)  # reads its loss at the end, so it has ended
-    seconds = time.perf_counter() - started
-    tokens = sum(map(steps.computed, packed)) / seconds
-    # a weight and token: 2 operations forward, 2 backward, as weights are frozen
-    operations = 4 * model.get_base_model().num_parameters() * tokens
+    jobs[max(range(len(jobs)), key=lambda i: steps.computed(packed[i]))]()
+    times = [[seconds_of(job) for job in jobs] for _ in range(REPEATS)]
+    seconds = sum(map(statistics.median, zip(*times, strict=True)))
     return {
-        "phase": phase,
-        "way": way,
-        "seconds": seconds / len(packed),
-        "tokens_per_second": tokens,
-        "share_of_peak": operations / PEAK,
+        "seconds": seconds / len(rows),
+        "tokens_per_second": sum(map(steps.computed, packed)) / seconds,
+        "share_of_peak": sum(operations(model, each) for each in packed) / seconds / PEAK,
         "gb": torch.cuda.max_memory_allocated() / 2**30 if cuda else None,
         "epoch_minutes": EPOCH * seconds / sum(map(len, batches)) / 60,
     }
 
 
+def _step(model: PeftModel, rows: list[dict], settings, way: str) -> None:
+    steps.step(model, steps.batch_of(rows, settings, way), settings)
+    if model.device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def operations(model: PeftModel, batch: dict) -> float:
+    """Of the matrix products with weights in a step: what is computed again is not counted, nor
+    attention.
+
+    A weight and token take 2 forward and 2 backward, as weights are frozen.
+    """
+    base = model.get_base_model()
+    tokens = steps.computed(batch)
+    logits = batch["ragged"]["targets"].numel() if "ragged" in batch else tokens
+    layers = sum(weight.numel() for weight in base.model.layers.parameters())
+    return 4.0 * (layers * tokens + base.lm_head.weight.numel() * logits)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m editlib.bench.gpu", description=__doc__)
     parser.add_argument("--shape", choices=SHAPES, default="llama2-7b")
-    parser.add_argument("--batch", type=int, default=8, help="pairs of a step")
+    parser.add_argument("--pairs", type=int, nargs="+", default=SIZES, help="pairs of a step")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder to write to")
     options = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    rows = pairs.rows(pairs.published() or pairs.of_puzzles(8))
+    duals = pairs.published()
+    rows = pairs.rows(duals or pairs.of_puzzles(8))
     fitting = [row for row in rows if steps.longest(row) <= steps.PUBLISHED_LENGTH]
-    size = options.batch
-    batches = [fitting[i : i + size] for i in range(0, len(fitting) - size + 1, size)]
     model = steps.student(SHAPES[options.shape], device, torch.bfloat16)
-    table = pd.DataFrame(
-        measure(model, batches, phase, way) for phase in ("krsl", "sft") for way in steps.WAYS
-    )
-    atomic_write(options.results / "steps.csv", lambda file: table.to_csv(file, index=False))
-    write_machine(options.results, shape=options.shape, batch=size)
+    versions = {"torch": torch.__version__, "cuda": torch.version.cuda}
+    lengths = "BBH, in words and marks" if duals else "puzzles, in words and marks"
+    write_machine(options.results, **versions, shape=options.shape, lengths=lengths)
+    done = []
+    for cell in cells(fitting, options.pairs):
+        for row in attempt(model, *cell):
+            done.append(row)
+            print(*(f"{n}={v:.3g}" if isinstance(v, float) else f"{n}={v}" for n, v in row.items()))
+            table = pd.DataFrame(done)
+            atomic_write(options.results / "steps.csv", partial(table.to_csv, index=False))
     print(table.to_string(index=False, float_format="{:.3g}".format))
 
 

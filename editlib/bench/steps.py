@@ -58,11 +58,13 @@ def computed(batch: dict) -> int:
 
 
 def step(model: PeftModel, batch: dict, settings: profiles.Optimization) -> float:
-    """Forward and backward of one batch; returns the loss."""
+    """Forward and backward of one batch, by the Trainer's rule for precision; returns the loss."""
     objective = training.objective(settings)
     batch = send_to_device(batch, model.device)
-    logp = training.log_probabilities(model, batch, objective.mask)
-    loss = objective.loss(logp, batch, batch["items"]).loss
+    half = model.dtype == torch.bfloat16
+    with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=half):
+        logp = training.log_probabilities(model, batch, objective.mask)
+        loss = objective.loss(logp, batch, batch["items"]).loss
     loss.backward()
     model.zero_grad(set_to_none=True)
     return loss.item()
