@@ -261,8 +261,17 @@ def _published(ws: Workspace) -> bool:
 
 def _asking(ws: Workspace) -> tuple:
     """What makes the stages that ask stale when it changes."""
-    files = getattr(ws.profile.teacher, "completions", None), ws.profile.benchmark.exemplars.folder
-    return (*ASKING, *(path for path in files if path and path.exists()))
+    completions = getattr(ws.profile.teacher, "completions", None)
+    return (*ASKING, *_there(completions), *prompt_folder(ws))
+
+
+def prompt_folder(ws: Workspace) -> tuple[Path, ...]:
+    """The folder of published few-shot files, where the profile names one that is there."""
+    return _there(ws.profile.benchmark.exemplars.folder)
+
+
+def _there(path: Path | None) -> tuple[Path, ...]:
+    return (path,) if path and path.exists() else ()
 
 
 def _published_cep(question: Question) -> str:
