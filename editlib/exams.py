@@ -113,8 +113,8 @@ def fitted_prompts(ws: Workspace, style: str, questions: Sequence[Question]) -> 
 
     A prompt and max_new_tokens have to fit into the context of the student (its config's
     max_position_embeddings); exemplars that do not fit are left out, the last first. A task that
-    has none, such as one without training questions, is shown those of others (lent). Returns question, split, task,
-    shown (how many), exemplars_of (OWN, OTHERS; empty: none shown), prompt.
+    has none, such as one without training questions, is shown those of others (lent). Returns
+    question, split, task, shown (how many), exemplars_of (OWN, OTHERS; empty: none shown), prompt.
     """
     tokenizer = bases.load_tokenizer(ws.profile.student)
     room = bases.context(ws.profile.student) - ws.profile.decoding.max_new_tokens
