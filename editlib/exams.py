@@ -1,6 +1,5 @@
 """Exams: every student answers the questions of the evaluation splits, one stage a student."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
@@ -9,17 +8,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from editlib import bases, batching, cores, evaluation, pipeline, prompts, reading, students
+from editlib import bases, batching, cores, evaluation, pipeline, prompts, students
 from editlib.decoding import Sampling
 from editlib.grid import TRAINING, UNTRAINED, adapter, adapter_fingerprint
 from editlib.methods import Method, named
-from editlib.prompts import SHOTS, Exemplar, Shots
+from editlib.prompts import Exemplar, Shots
 from editlib.records import Prediction, Question, Vote, read_frame, write_frame, write_table
 from editlib.workspace import Workspace, digest
 
 STUDENT = "student, "  # the rows of Table 1 that are asked by its prompts begin so
 CODE = (*TRAINING, Path(__file__))
 OWN, OTHERS = "its own task", "other tasks"  # where the exemplars of a prompt come from
+# the authors' published prompt shows exemplars of these, whatever is asked
+LENDERS = ("disambiguation_qa", "snarks", "salient_translation_error_detection")
 
 
 def evaluate(ws: Workspace) -> Path:
@@ -126,7 +127,7 @@ def fitted_prompts(ws: Workspace, style: str, questions: Sequence[Question]) -> 
         own = tuple(prompts.drawn_for(q.text, begin[q.task].exemplars))
         prompt, shown = prompts.fitted(
             style,
-            replace(begin[q.task], exemplars=own or lent(known, q.text)),
+            replace(begin[q.task], exemplars=own or lent(known)),
             q.text,
             lambda text: len(batching.prompt_ids(tokenizer, text)) <= room,
         )
@@ -136,27 +137,10 @@ def fitted_prompts(ws: Workspace, style: str, questions: Sequence[Question]) -> 
     return pd.DataFrame(rows, columns=columns)
 
 
-def lent(known: Mapping[str, Shots], question: str) -> tuple[Exemplar, ...]:
-    """Exemplars for a question whose task has none: three, each the shortest of another task.
-
-    A question with options is shown such as have options too, others such as a number answers.
-    """
-    of_choice = bool(reading.options(question))
-    alike = (
-        [each for each in shots.exemplars if _is_alike(each, of_choice)] for shots in known.values()
-    )
-    shortest = [min(found, key=_length) for found in alike if found]
-    return tuple(sorted(shortest, key=_length)[:SHOTS])
-
-
-def _is_alike(exemplar: Exemplar, of_choice: bool) -> bool:
-    if of_choice:
-        return bool(reading.options(exemplar.question))
-    return re.fullmatch(r"-?[\d.,]+", exemplar.answer) is not None
-
-
-def _length(exemplar: Exemplar) -> int:
-    return len(exemplar.question) + len(exemplar.correct)
+def lent(known: Mapping[str, Shots]) -> tuple[Exemplar, ...]:
+    """What a task without exemplars of its own is shown: the first one of each of LENDERS."""
+    found = (known[task].exemplars[:1] for task in LENDERS if task in known)
+    return tuple(chain.from_iterable(found))
 
 
 def shown_exemplars(ws: Workspace) -> pd.DataFrame:

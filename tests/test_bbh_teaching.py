@@ -10,11 +10,20 @@ from datetime import UTC, datetime
 import pandas as pd
 import pytest
 
-from editlib import bases, batching, benchmarks, dual, evaluation, exams, pipeline, profiles
+from editlib import (
+    bases,
+    batching,
+    benchmarks,
+    dual,
+    evaluation,
+    exams,
+    pipeline,
+    profiles,
+    reading,
+)
 from editlib.completions import Lost, completed
 from editlib.errors import KitError
 from editlib.profiles import Exemplars, Profile, SampledTeacherSettings
-from editlib.prompts import Exemplar, Shots
 from editlib.published import BLOCKS
 from editlib.records import Question
 from editlib.teacher import Reply
@@ -299,43 +308,30 @@ def test_published_exemplars_that_do_not_fit_are_left_out(mirror, monkeypatch, s
     ] * len(cut)
 
 
-LETTERED = "{}?\nOptions:\n(A) this\n(B) that"
-
-
-def out_of_domain(text, answer):
-    return Question("gsm8k/gsm8k/0", "gsm8k", "gsm8k", "gsm8k", text, answer)
-
-
 @pytest.mark.parametrize("style", ["few-shot", "few-shot-CoT"])
 def test_out_of_domain_the_untrained_student_is_shown_exemplars_of_other_tasks(
     mirror, monkeypatch, style
 ):
     ws = scripted(mirror, published(mirror))
     monkeypatch.setattr(bases, "context", lambda _: 10**6)
-    asked = [out_of_domain("7 and one?", "71"), out_of_domain(LETTERED.format("Which"), "(A)")]
-    number, choice = exams.fitted_prompts(ws, style, asked).itertuples()
-    assert (number.shown, number.exemplars_of) == (len(TASKS), exams.OTHERS)
-    assert number.prompt.count("Q: 0 and one?\nA:") == len(TASKS)
-    assert (choice.shown, choice.exemplars_of) == (0, "")  # none of these tasks gives a choice
+    monkeypatch.setattr(exams, "LENDERS", ("snarks", "navigate", "object_counting"))
     [own] = exams.fitted_prompts(ws, style, benchmarks.load("bbh", "test", 1)[:1]).itertuples()
     assert (own.shown, own.exemplars_of) == (3, exams.OWN)
+    asked = [Question("gsm8k/gsm8k/0", "gsm8k", "gsm8k", "gsm8k", "7 and one?", "71")]
+    [other] = exams.fitted_prompts(ws, style, asked).itertuples()
+    assert (other.shown, other.exemplars_of) == (2, exams.OTHERS)  # no one answered snarks
+    assert other.prompt.count("Q: 0 and one?\nA:") == 2
+    monkeypatch.setattr(exams, "LENDERS", ())
+    [bare] = exams.fitted_prompts(ws, style, asked).itertuples()
+    assert (bare.shown, bare.exemplars_of) == (0, "")
 
 
-def test_exemplars_are_lent_by_tasks_that_are_answered_alike_the_shortest_first():
-    long, short = LETTERED.format("Which of these two"), LETTERED.format("Which")
-    known = {
-        "sums": Shots("", (Exemplar("1 + 1?", "2", "It is 2."),)),
-        "lists": Shots("", (Exemplar("Sort b a.", "a b", "a, b."),)),
-        **{
-            f"choice {n}": Shots(
-                "", (Exemplar(long, "(B)", "x" * n), Exemplar(short, "(A)", "x" * n))
-            )
-            for n in (5, 2, 4, 3)
-        },
-    }
-    lent = exams.lent(known, LETTERED.format("What"))
-    assert [(each.question, len(each.correct)) for each in lent] == [(short, n) for n in (2, 3, 4)]
-    assert [each.answer for each in exams.lent(known, "2 + 2?")] == ["2"]
+@pytest.mark.skipif(not os.environ.get("EDITLIB_DATA_DIR"), reason="no data mirror is named")
+def test_published_files_lend_one_exemplar_with_options_of_each_of_three_tasks(tmp_path):
+    (tmp_path / "cot-prompts").symlink_to(benchmarks.data_dir() / "bbh_cot_prompts")
+    files = pipeline.PublishedPrompts(tmp_path)
+    shown = exams.lent({task: files.shots(task) for task in benchmarks.bbh_tasks()})
+    assert len(shown) == 3 and all(reading.options(each.question) for each in shown)
 
 
 def test_an_edited_prompt_file_lets_the_untrained_student_answer_anew(mirror, monkeypatch):

@@ -2,17 +2,21 @@
 
 import asyncio
 import json
+import os
 import random
 import signal
 import tempfile
 import time
 from collections import Counter
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
+from threading import RLock
 from urllib.request import urlopen
 
 from aiohttp import web
+from tqdm import tqdm
 
 from editlib.bench.teaching import REPLY, serving
 from editlib.completions import Completion, CompletionStore, Request
@@ -82,8 +86,14 @@ def _kill(url: str, path: Path, requests: int, rng: random.Random, asking: float
 
 
 def _ask(url: str, path: Path, requests: int) -> None:
+    tqdm.set_lock(RLock())  # its own is one of all processes, and outlives those that are killed
     settings = EndpointTeacherSettings(kind="endpoint", model="m", base_url=url, concurrency=FLIGHT)
-    with CompletionStore(path) as store:
+    with (
+        CompletionStore(path) as store,
+        open(os.devnull, "w") as quiet,
+        redirect_stdout(quiet),
+        redirect_stderr(quiet),
+    ):
         asked = [Request(f"question {n}") for n in range(requests)]
         ask(EndpointTeacher(settings), asked, store, "kills")
 
