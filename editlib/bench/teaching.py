@@ -12,10 +12,9 @@ from pathlib import Path
 from aiohttp import web
 
 from editlib.bench import in_fresh_process, peak_mb, seconds_of
-from editlib.completions import CompletionStore, Request
+from editlib.completions import CompletionStore, Request, completion_key
 from editlib.endpoint import EndpointTeacher
 from editlib.profiles import EndpointTeacherSettings
-from editlib.teacher import ask
 
 REQUESTS, FLIGHT = 20_000, 200  # in all, at once
 LATENCY = 0.2  # seconds from a request to its reply
@@ -45,13 +44,14 @@ def _asked(url: str, number: int) -> tuple[float, float, float]:
     settings = EndpointTeacherSettings(kind="endpoint", model="m", base_url=url, concurrency=FLIGHT)
     teacher = EndpointTeacher(settings)
     asked = [Request(f"question {n}", seed=0) for n in range(FLIGHT + number)]
+    keyed = [(completion_key(teacher.name, request), request) for request in asked]
     with (
         tempfile.TemporaryDirectory() as scratch,
         CompletionStore(Path(scratch) / "completions.sqlite") as store,
     ):
-        ask(teacher, asked[:FLIGHT], store, "warm")
-        before = peak_mb()
-        seconds = seconds_of(lambda: ask(teacher, asked[FLIGHT:], store, "bench"))
+        teacher.complete_many(dict(keyed[:FLIGHT]), store, "warm", known=0)
+        whole, before = dict(keyed[FLIGHT:]), peak_mb()
+        seconds = seconds_of(lambda: teacher.complete_many(whole, store, "bench", known=0))
     return seconds, before, peak_mb()
 
 
