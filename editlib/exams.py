@@ -1,6 +1,6 @@
 """Exams: every student answers the questions of the evaluation splits, one stage a student."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from itertools import chain
@@ -12,11 +12,15 @@ from editlib import bases, batching, cores, evaluation, pipeline, prompts, stude
 from editlib.decoding import Sampling
 from editlib.grid import TRAINING, UNTRAINED, adapter, adapter_fingerprint
 from editlib.methods import Method, named
+from editlib.prompts import Exemplar, Shots
 from editlib.records import Prediction, Question, Vote, read_frame, write_frame, write_table
 from editlib.workspace import Workspace, digest
 
 STUDENT = "student, "  # the rows of Table 1 that are asked by its prompts begin so
 CODE = (*TRAINING, Path(__file__))
+OWN, OTHERS = "its own task", "other tasks"  # where the exemplars of a prompt come from
+# the authors' published prompt shows exemplars of these, whatever is asked
+LENDERS = ("disambiguation_qa", "snarks", "salient_translation_error_detection")
 
 
 def evaluate(ws: Workspace) -> Path:
@@ -26,15 +30,19 @@ def evaluate(ws: Workspace) -> Path:
     asked as students are, and "student, few-shot" and the like: the base student asked by the
     prompts of Table 1 that exam.untrained lists.
     """
-    return ws.stage("evaluation", partial(_evaluate, ws), inputs=["training"], code=CODE)
+    code = (*CODE, *pipeline.prompt_folder(ws))
+    return ws.stage("evaluation", partial(_evaluate, ws), inputs=["training"], code=code)
 
 
 def _evaluate(ws: Workspace, folder: Path) -> None:
-    untrained = [UNTRAINED, *(f"{STUDENT}{style}" for style in ws.profile.exam.untrained)]
-    examined = [(name, 0) for name in untrained]
+    examined = [(name, 0) for name in (UNTRAINED, *_asked_by_prompts(ws))]
     trained = ws.profile.training.students
     examined += [(method, seed) for method, seeds in trained.items() for seed in seeds]
     write_frame(folder / "predictions.parquet", examine(ws, examined))
+
+
+def _asked_by_prompts(ws: Workspace) -> list[str]:
+    return [f"{STUDENT}{style}" for style in ws.profile.exam.untrained]
 
 
 def examine(ws: Workspace, examined: Sequence[tuple[str, int]]) -> pd.DataFrame:
@@ -53,10 +61,11 @@ def _examine(ws: Workspace, student: tuple[str, int]) -> Path:
     cores.settle()
     method, seed = student
     make = partial(_answers, ws, method, seed)
-    params = _examined(ws, method, seed)
-    if method.startswith(STUDENT):
-        params["annotation"] = ws.outputs("annotation")  # its exemplars, for real benchmarks
-    return ws.stage(_stage("predictions", *student), make, code=CODE, params=params)
+    params, code = _examined(ws, method, seed), CODE
+    if method.startswith(STUDENT):  # its exemplars, for real benchmarks
+        params["annotation"] = ws.outputs("annotation")
+        code = (*CODE, *pipeline.prompt_folder(ws))
+    return ws.stage(_stage("predictions", *student), make, code=code, params=params)
 
 
 def _stage(kind: str, method: str, seed: int) -> str:
@@ -83,6 +92,7 @@ def _answers(ws: Workspace, method: str, seed: int, folder: Path) -> None:
         texts = {row["question"]: row["prompt"] for row in shown.to_dict("records")}
         direct = not method.endswith("CoT")
         answered = answer(seed, prompt=lambda q: texts[q.id], direct=direct)
+        write_frame(folder / "prompts.parquet", shown.drop(columns="prompt"))
     else:
         trained = _method(method)
         answered = answer(seed, asked=trained.asked if trained else "CoT")
@@ -103,24 +113,53 @@ def fitted_prompts(ws: Workspace, style: str, questions: Sequence[Question]) -> 
     """How the untrained student is asked, and how many exemplars each prompt has room for.
 
     A prompt and max_new_tokens have to fit into the context of the student (its config's
-    max_position_embeddings); exemplars that do not fit are left out, the last first. Tasks of real
-    benchmarks that are not trained on have none. Returns question, split, task, shown, prompt.
+    max_position_embeddings); exemplars that do not fit are left out, the last first. A task that
+    has none, such as one without training questions, is shown those of others (lent). Returns
+    question, split, task, shown (how many), exemplars_of (OWN, OTHERS; empty: none shown), prompt.
     """
     tokenizer = bases.load_tokenizer(ws.profile.student)
     room = bases.context(ws.profile.student) - ws.profile.decoding.max_new_tokens
     puzzle = ws.profile.benchmark.name == "puzzles"
     known = pipeline.shots(ws, questions if puzzle else pipeline.training_questions(ws))
-    known |= prompts.bbh_shots({q.task: () for q in questions if q.task not in known})
+    begin = prompts.bbh_shots({q.task: () for q in questions}) | known
     rows = []
     for q in questions:
-        begin = replace(
-            known[q.task], exemplars=tuple(prompts.drawn_for(q.text, known[q.task].exemplars))
-        )
+        own = tuple(prompts.drawn_for(q.text, begin[q.task].exemplars))
         prompt, shown = prompts.fitted(
-            style, begin, q.text, lambda text: len(batching.prompt_ids(tokenizer, text)) <= room
+            style,
+            replace(begin[q.task], exemplars=own or lent(known)),
+            q.text,
+            lambda text: len(batching.prompt_ids(tokenizer, text)) <= room,
         )
-        rows.append((q.id, q.split, q.task, shown, prompt))
-    return pd.DataFrame(rows, columns=["question", "split", "task", "shown", "prompt"])
+        whose = "" if not shown else OWN if own else OTHERS
+        rows.append((q.id, q.split, q.task, shown, whose, prompt))
+    columns = ["question", "split", "task", "shown", "exemplars_of", "prompt"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def lent(known: Mapping[str, Shots]) -> tuple[Exemplar, ...]:
+    """What a task without exemplars of its own is shown: the first one of each of LENDERS."""
+    found = (known[task].exemplars[:1] for task in LENDERS if task in known)
+    return tuple(chain.from_iterable(found))
+
+
+def shown_exemplars(ws: Workspace) -> pd.DataFrame:
+    """How many exemplars the untrained student was shown, as notebook 05 left it.
+
+    One row a prompt of Table 1 and split: method, split, questions, exemplars (their mean number),
+    exemplars_of (OWN or OTHERS), without_any (share of questions: the context has no room, or no
+    exemplar was to be had). Empty where none was asked for.
+    """
+    ws.need("evaluation")
+    rows = []
+    for method in filter(lambda name: "few-shot" in name, _asked_by_prompts(ws)):
+        asked = read_frame(ws.artifacts / _stage("predictions", method, 0) / "prompts.parquet")
+        for split, part in asked.groupby("split", sort=False):
+            whose = " and ".join(filter(None, part["exemplars_of"].unique()))
+            bare = part["shown"].eq(0).mean()
+            rows.append((method, split, len(part), part["shown"].mean(), whose, bare))
+    columns = ["method", "split", "questions", "exemplars", "exemplars_of", "without_any"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def agree(ws: Workspace) -> Path:

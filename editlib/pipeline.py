@@ -101,7 +101,7 @@ def annotate(ws: Workspace) -> Path:
     """Ask the teacher for a CoT of every training question.
 
     Makes questions.parquet (Question), cots.parquet (CoT: correct, wrong, unread) and
-    usage.parquet (prompt, n, prompt_tokens, completion_tokens).
+    usage.parquet (the columns of usage).
     """
     return ws.stage("annotation", partial(_annotate, ws), code=_asking(ws))
 
@@ -261,8 +261,17 @@ def _published(ws: Workspace) -> bool:
 
 def _asking(ws: Workspace) -> tuple:
     """What makes the stages that ask stale when it changes."""
-    files = getattr(ws.profile.teacher, "completions", None), ws.profile.benchmark.exemplars.folder
-    return (*ASKING, *(path for path in files if path and path.exists()))
+    completions = getattr(ws.profile.teacher, "completions", None)
+    return (*ASKING, *_there(completions), *prompt_folder(ws))
+
+
+def prompt_folder(ws: Workspace) -> tuple[Path, ...]:
+    """The folder of published few-shot files, where the profile names one that is there."""
+    return _there(ws.profile.benchmark.exemplars.folder)
+
+
+def _there(path: Path | None) -> tuple[Path, ...]:
+    return (path,) if path and path.exists() else ()
 
 
 def _published_cep(question: Question) -> str:
@@ -394,9 +403,11 @@ def _sampled(settings: SampledTeacherSettings, request: Request) -> Request:
 def usage(name: str, tried: Sequence[Sequence[Completion]], lost: Sequence[Lost] = ()) -> dict:
     """How many completions one kind of prompt took, and their tokens as the teacher counts them.
 
-    tried: all attempts at each prompt. lost: replies that could not be read but were paid for;
-    their tokens and cost count. With prices also cost_usd; attempts where some were asked again;
-    lost, and lost_estimated (those that do not say what they took), where there are any.
+    tried: all attempts at each prompt, of which n counts the prompts. lost: what was or may have
+    been paid for without a reply that can be read; its tokens and cost count. Columns: prompt, n,
+    prompt_tokens, completion_tokens; cost_usd where the teacher has prices; attempts (in all) where
+    some were asked again; lost, and lost_estimated (no reply said what it took), where there are
+    any.
     """
     rows = [row for tries in tried for row in tries]
     paid = [*rows, *lost]

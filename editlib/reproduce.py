@@ -219,7 +219,7 @@ def _find(asked: str, names: Sequence[str]) -> str:
     for name in names:
         if asked in (name, name.partition("_")[0]):
             return name
-    raise BadNotebook(unknown("notebook", asked, names))
+    raise BadNotebook(f"{unknown('notebook', asked, names)}. Its number alone will do (05)")
 
 
 def bind(names: Sequence[str], chosen: Sequence[str], own: dict, given: dict) -> dict[str, dict]:

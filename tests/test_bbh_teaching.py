@@ -10,11 +10,22 @@ from datetime import UTC, datetime
 import pandas as pd
 import pytest
 
-from editlib import bases, batching, benchmarks, dual, exams, pipeline, profiles
+from editlib import (
+    bases,
+    batching,
+    benchmarks,
+    dual,
+    evaluation,
+    exams,
+    pipeline,
+    profiles,
+    reading,
+)
 from editlib.completions import Lost, completed
 from editlib.errors import KitError
 from editlib.profiles import Exemplars, Profile, SampledTeacherSettings
 from editlib.published import BLOCKS
+from editlib.records import Question
 from editlib.teacher import Reply
 from editlib.workspace import Workspace, open_workspace
 
@@ -295,6 +306,52 @@ def test_published_exemplars_that_do_not_fit_are_left_out(mirror, monkeypatch, s
         True,
         False,
     ] * len(cut)
+
+
+@pytest.mark.parametrize("style", ["few-shot", "few-shot-CoT"])
+def test_out_of_domain_the_untrained_student_is_shown_exemplars_of_other_tasks(
+    mirror, monkeypatch, style
+):
+    ws = scripted(mirror, published(mirror))
+    monkeypatch.setattr(bases, "context", lambda _: 10**6)
+    monkeypatch.setattr(exams, "LENDERS", ("snarks", "navigate", "object_counting"))
+    [own] = exams.fitted_prompts(ws, style, benchmarks.load("bbh", "test", 1)[:1]).itertuples()
+    assert (own.shown, own.exemplars_of) == (3, exams.OWN)
+    asked = [Question("gsm8k/gsm8k/0", "gsm8k", "gsm8k", "gsm8k", "7 and one?", "71")]
+    [other] = exams.fitted_prompts(ws, style, asked).itertuples()
+    assert (other.shown, other.exemplars_of) == (2, exams.OTHERS)  # no one answered snarks
+    assert other.prompt.count("Q: 0 and one?\nA:") == 2
+    monkeypatch.setattr(exams, "LENDERS", ())
+    [bare] = exams.fitted_prompts(ws, style, asked).itertuples()
+    assert (bare.shown, bare.exemplars_of) == (0, "")
+
+
+@pytest.mark.skipif(not os.environ.get("EDITLIB_DATA_DIR"), reason="no data mirror is named")
+def test_published_files_lend_one_exemplar_with_options_of_each_of_three_tasks(tmp_path):
+    (tmp_path / "cot-prompts").symlink_to(benchmarks.data_dir() / "bbh_cot_prompts")
+    files = pipeline.PublishedPrompts(tmp_path)
+    shown = exams.lent({task: files.shots(task) for task in benchmarks.bbh_tasks()})
+    assert len(shown) == 3 and all(reading.options(each.question) for each in shown)
+
+
+def test_an_edited_prompt_file_lets_the_untrained_student_answer_anew(mirror, monkeypatch):
+    exemplars, answered = published(mirror), []
+    ws, _ = taught(mirror, monkeypatch, exemplars)
+    answer = evaluation.answer
+    monkeypatch.setattr(
+        evaluation, "answer", lambda *a, **named: answered.append(named) or answer(*a, **named)
+    )
+
+    def examined(method):
+        answered.clear()
+        exams._examine(ws, (method, 0))
+        return len(answered)
+
+    direct, plain = "student, few-shot", exams.UNTRAINED
+    assert [examined(direct), examined(direct), examined(plain)] == [1, 0, 1]
+    path = mirror / "prompts" / "cot-prompts" / "navigate.txt"
+    path.write_text(path.read_text().replace("cot-prompts navigate.", "Say where."))
+    assert [examined(direct), examined(direct), examined(plain)] == [1, 0, 0]
 
 
 @pytest.mark.skipif(not os.environ.get("EDITLIB_DATA_DIR"), reason="no data mirror is named")

@@ -11,6 +11,7 @@ from editlib.bench import (
     Benchmark,
     extraction,
     gpu,
+    kills,
     pairs,
     profile,
     scale,
@@ -99,6 +100,13 @@ def test_the_teacher_is_timed_against_a_server_that_takes_its_time(capfd):
     assert 0 < row["mb_before"] <= row["mb_after"]
 
 
+def test_a_killed_run_loses_nothing_and_pays_twice_for_just_what_was_in_flight():
+    (row,) = kills.killed(requests=400, kills=12)
+    assert 0 < row["kills"] <= 12 and row["equal"] is True
+    assert row["lost"] == row["asked_though_stored"] == 0
+    assert 0 < row["paid_twice"] == row["caught"] <= row["kills"] * kills.FLIGHT
+
+
 def test_the_parts_of_a_step_are_the_whole():
     table = pd.DataFrame(profile.shares())
     assert table.groupby("work")["share"].sum().between(0.999, 1.2).all()
@@ -143,6 +151,7 @@ def test_the_page_shows_what_the_tables_hold(tmp_path):
         "scale": pd.DataFrame({"pairs": [1000], "seconds": [0.25]}),
         "profile": pd.DataFrame({"part": ["attention"], "share": [0.5]}),
         "teacher": pd.DataFrame({"requests": [4000], "share": [0.9]}),
+        "kills": pd.DataFrame({"kills": [50], "lost": [0]}),
     }
     write(tmp_path, tables)
     page = (tmp_path / "README.md").read_text()
@@ -151,6 +160,7 @@ def test_the_page_shows_what_the_tables_hold(tmp_path):
         "| kit | 3 |",
         "| 1000 | 0.25 |",
         "| 4000 | 0.9 |",
+        "| 50 | 0 |",
         '"cores"',
     ):
         assert row in page

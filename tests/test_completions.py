@@ -221,7 +221,9 @@ def test_what_was_there_before_an_import_stays(published, tmp_path):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda line: line[:40], r"run.jsonl:2: not JSON"),
+        (lambda line: line[:40], r"run.jsonl:2: not JSON .* it was cut short"),
+        (lambda line: "key,prompt,text", r"run.jsonl:2: not JSON .* Name the file that was export"),
+        (lambda line: '{"custom_id": "a"}', "run.jsonl:2: .*added by batch-read"),
         (lambda line: b"\xff\xfe".decode("latin1"), "run.jsonl:2: not JSON"),
         (lambda line: "[" * 200_000, "run.jsonl:2: not JSON"),
         (lambda line: line.replace('"prompt_tokens": 1', '"prompt_tokens": 1' + "0" * 30), "less"),

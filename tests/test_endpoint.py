@@ -594,7 +594,7 @@ def test_the_key_goes_to_the_server_and_nowhere_else(tmp_path, status):
     assert KEY.encode() not in done.stdout + done.stderr
 
 
-# --- killed
+# --- interrupted; for kills see test_bench.py
 
 ASK = """
 import sys
@@ -617,28 +617,6 @@ def stored(path):
         return {}
     with closing(sqlite3.connect(path, timeout=60)) as db:
         return dict(db.execute("SELECT prompt, text FROM completions_2").fetchall())
-
-
-def test_a_killed_run_loses_nothing_and_pays_twice_for_no_more_than_was_in_flight(tmp_path):
-    path, kills = tmp_path / "completions.sqlite", 0
-
-    def slow(prompt, before):
-        time.sleep(0.05)
-
-    with serving(slow) as server:
-        command = [sys.executable, "-c", ASK, server.url, path]
-        for wanted in (30, 70, 71, 130):
-            before, kept = dict(server.arrivals), stored(path) if kills else {}
-            with subprocess.Popen(command, stderr=subprocess.DEVNULL) as run:
-                while sum(server.arrivals.values()) < wanted + 8 * kills:
-                    time.sleep(0.005)
-                run.send_signal(signal.SIGKILL)
-            kills += 1
-            assert kept.items() <= stored(path).items()
-            assert all(server.arrivals[prompt] == before[prompt] for prompt in kept)
-        subprocess.run(command, check=True, timeout=600, capture_output=True)
-        assert stored(path) == {f"question {n}": ECHO.format(f"question {n}") for n in range(200)}
-        assert 200 <= sum(server.arrivals.values()) <= 200 + 8 * kills
 
 
 def test_an_interrupted_run_ends_at_once_and_keeps_what_it_had(tmp_path):

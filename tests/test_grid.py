@@ -316,13 +316,21 @@ def _fresh(ws):
 
 
 @pytest.mark.parametrize("style", prompts.STYLES)
-def test_the_untrained_student_is_asked_by_the_prompts_of_table_1(ws, style):
+def test_the_untrained_student_is_asked_by_the_prompts_of_table_1(ws, monkeypatch, style):
     method = f"student, {style}"
     assert method in set(paper.TABLE_1["method"])
     predictions = read_frame(exams._examine(ws, (method, 0)) / "predictions.parquet")
     assert set(predictions["method"]) == {method} and predictions["text"].ne("").all()
     asked_by = exams.fitted_prompts(ws, style, pipeline.split(ws, "families"))
     assert asked_by["shown"].max() <= (3 if style.startswith("few") else 0)
+    asking = ws.profile.exam.model_copy(update={"untrained": [style]})
+    asking = grid.Workspace(ws.name, ws.profile.model_copy(update={"exam": asking}), ws.folder)
+    monkeypatch.setattr(grid.Workspace, "need", lambda ws, stage: None)  # not all are examined here
+    told = exams.shown_exemplars(asking).set_index("split")
+    assert list(told.index) == (list(pipeline.EVALUATED) if style.startswith("few") else [])
+    if len(told):
+        assert told.loc["families", "exemplars"] == asked_by["shown"].mean()
+        assert told.loc["families", "without_any"] == asked_by["shown"].eq(0).mean()
     tokenizer = bases.load_tokenizer(ws.profile.student)
     room = bases.context(ws.profile.student) - ws.profile.decoding.max_new_tokens
     lengths = asked_by["prompt"].map(lambda text: len(batching.prompt_ids(tokenizer, text)))

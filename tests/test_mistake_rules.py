@@ -122,7 +122,32 @@ def test_on_puzzles_calculation_errors_are_found_with_precision_and_right_chains
     assert mistakes.alarms(mistakes.by_rules(wrong))["share"] > 0.4  # the alarm can ring
 
 
-@pytest.mark.parametrize("text", ["(" * 20_000, "( " * 20_000, ")" * 20_000, "1 + " * 5_000])
+RUNS = ["(" * 20_000, "( " * 20_000, ")" * 20_000, "1 + " * 5_000, "- " * 20_000, "not " * 5_000]
+
+
+@pytest.mark.parametrize("text", RUNS)
 def test_a_run_of_signs_is_read_at_once(text):
     """Each took minutes, or would, were it read anew from every place."""
     assert list(rules.core("What is 1 + 1?", f"{text} 1 + 1 = 2.")) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1 + {}",
+        "1 + {} = 3",
+        "1 + 1 = 2.{}",
+        "If I add 5 I get 3. Adding {} makes {}.",
+        "{} < 3 is correct",
+        "We are at ({}, 3). We take 2 steps north to ({}, 5).",
+        "{} drums",
+        'The letter "a" ({}).',
+        "On {}/{}/{}",
+    ],
+)
+def test_a_number_without_end_is_no_number(text):
+    """A model in a loop writes such; Python refuses to read more than 4,300 digits."""
+    endless = text.replace("{}", "7" * 20_000)
+    assert rules.core("There are 2 drums. What is 1 + 1?", f"{endless} So 1 + 1 = 2.") == ()
+    assert rules.core(endless, "There are 2 drums. 1 + 1 = 2.") == ()
+    assert kinds(f"{'7' * 31} is long, 1 + 1 = 3.") == [("calculation", "3")]

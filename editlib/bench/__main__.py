@@ -8,6 +8,7 @@ import torch
 
 from editlib.bench import (
     extraction,
+    kills,
     profile,
     ratios,
     run_in_turn,
@@ -27,6 +28,7 @@ SAYS = {
     "profile": "Where the time of the profile mini goes, on one thread and under a profiler",
     "scale": "Key steps from a table of pairs to a table of marks; memory over that at the start",
     "teacher": "An endpoint teacher beside its server alone: seconds, share of the ideal, memory",
+    "kills": "An endpoint teacher that is killed at random moments, imports included, and run on",
 }
 
 
@@ -46,6 +48,7 @@ def main() -> None:
         "scale": pd.DataFrame(scale.extraction(options.pairs)),
         "profile": pd.DataFrame(profile.shares()),
         "teacher": pd.DataFrame(teaching.throughput()),
+        "kills": pd.DataFrame(kills.killed()),
     }
     write(options.results, tables)
     print((options.results / "README.md").read_text(encoding="utf-8"))

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from math import ceil
 from multiprocessing import get_context
@@ -12,12 +12,11 @@ from pathlib import Path
 from aiohttp import web
 
 from editlib.bench import in_fresh_process, peak_mb, seconds_of
-from editlib.completions import CompletionStore, Request
+from editlib.completions import CompletionStore, Request, completion_key
 from editlib.endpoint import EndpointTeacher
 from editlib.profiles import EndpointTeacherSettings
-from editlib.teacher import ask
 
-REQUESTS, FLIGHT = 4_000, 200  # in all, at once
+REQUESTS, FLIGHT = 20_000, 200  # in all, at once
 LATENCY = 0.2  # seconds from a request to its reply
 GOAL = 0.9  # share of the ideal
 REPLY = {
@@ -33,7 +32,7 @@ def throughput(requests: int = REQUESTS) -> list[dict]:
     Also mb_before and mb_after: the peak memory of the process after one round of requests, and at
     the end. The server has a process of its own, and all else a second, fresh one.
     """
-    with _server() as url:
+    with serving(_reply) as url:
         seconds, before, after = in_fresh_process(_asked, url, requests)
     ideal = ceil(requests / FLIGHT) * LATENCY
     row = {"requests": requests, "in_flight": FLIGHT, "latency": LATENCY, "seconds": seconds}
@@ -45,21 +44,29 @@ def _asked(url: str, number: int) -> tuple[float, float, float]:
     settings = EndpointTeacherSettings(kind="endpoint", model="m", base_url=url, concurrency=FLIGHT)
     teacher = EndpointTeacher(settings)
     asked = [Request(f"question {n}", seed=0) for n in range(FLIGHT + number)]
+    keyed = [(completion_key(teacher.name, request), request) for request in asked]
     with (
         tempfile.TemporaryDirectory() as scratch,
         CompletionStore(Path(scratch) / "completions.sqlite") as store,
     ):
-        ask(teacher, asked[:FLIGHT], store, "warm")
-        before = peak_mb()
-        seconds = seconds_of(lambda: ask(teacher, asked[FLIGHT:], store, "bench"))
+        teacher.complete_many(dict(keyed[:FLIGHT]), store, "warm", known=0)
+        whole, before = dict(keyed[FLIGHT:]), peak_mb()
+        seconds = seconds_of(lambda: teacher.complete_many(whole, store, "bench", known=0))
     return seconds, before, peak_mb()
 
 
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
 @contextmanager
-def _server() -> Iterator[str]:
-    """The URL of a server that answers each request after its time."""
+def serving(post: Handler, get: Handler | None = None) -> Iterator[str]:
+    """The URL of a server, in a process of its own, that answers chat completions by `post`.
+
+    get: what answers a GET of the same address, if anything does.
+    """
     with socket.create_server(("127.0.0.1", 0), backlog=FLIGHT) as listening:
-        process = get_context("spawn").Process(target=_serve, args=(listening,), daemon=True)
+        arguments = (listening, post, get)
+        process = get_context("spawn").Process(target=_serve, args=arguments, daemon=True)
         process.start()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
     try:
@@ -69,9 +76,11 @@ def _server() -> Iterator[str]:
         process.join()
 
 
-def _serve(listening: socket.socket) -> None:
+def _serve(listening: socket.socket, post: Handler, get: Handler | None) -> None:
     app = web.Application()
-    app.router.add_post("/v1/chat/completions", _reply)
+    app.router.add_post("/v1/chat/completions", post)
+    if get:
+        app.router.add_get("/v1/chat/completions", get)
     web.run_app(app, sock=listening, print=None, access_log=None, backlog=FLIGHT)
 
 

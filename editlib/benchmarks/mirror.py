@@ -44,7 +44,7 @@ def data_dir() -> Path:
         found = f"it is {folder!r}, which is no folder" if folder else "it is not set"
         raise MissingData(
             "published completions and prompts are read from a local mirror: set EDITLIB_DATA_DIR "
-            f"to the folder that holds bbh/ and codex_cot/ ({found})"
+            f"to the folder that holds bbh/ and codex_cot/ ({found}). README.md says how to make it"
         )
     return Path(folder)
 

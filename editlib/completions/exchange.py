@@ -103,13 +103,18 @@ def _object(line: bytes, where: str) -> dict:
     try:
         found = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise BadLine(f"{where}: not JSON ({error}). Cut short? Fetch the file again") from error
+        raise BadLine(
+            f"{where}: not JSON ({error}). Expected JSONL, one object a line. Name the file that "
+            "was exported or, if this is it, fetch it again: it was cut short"
+        ) from error
     if not isinstance(found, dict):
         raise BadLine(f"{where}: a {type(found).__name__}, expected an object with a completion")
     return found
 
 
 def _parse(line: dict, where: str) -> tuple[Completion, dict | None]:
+    if "custom_id" in line:
+        raise BadLine(f"{where}: a line of a batch file. Its results are added by batch-read")
     if line.get("version") != VERSION:
         raise BadLine(
             f"{where}: version {line.get('version')!r}, expected {VERSION}. Export it with the "

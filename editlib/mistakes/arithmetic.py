@@ -28,8 +28,8 @@ _WORDS = {
 _SIGN = r"[ ]*(?:[-+*/×÷−]|(?<=[\d )])x(?=[ \d(]))[ ]*"
 _WORD = r"\s+(?:plus|minus|times|multiplied by|divided by|and|or)\s+"
 _OPERATOR = rf"(?:{_SIGN}|{_WORD})"
-# not from within a run of parentheses: what begins there begins at the first one too
-_EXPRESSION = re.compile(rf"(?<![(])(?<![(]\s){_OPERAND}(?:{_OPERATOR}{_OPERAND})*")
+# not from within a run of signs: what begins there begins at the first one too
+_EXPRESSION = re.compile(rf"(?<![-−(])(?<![-−(]\s)(?<!\bnot\s){_OPERAND}(?:{_OPERATOR}{_OPERAND})*")
 _TOKEN = re.compile(rf"{NUMBER}|[Tt]rue|[Ff]alse|multiplied by|divided by|[a-z]+|\S")
 _EQUALS = re.compile(r"\s*(?:=|is equal to|equals|is|gives|makes|which is|yields)\s*")
 # What shows that an expression goes on to the left or right in a form that is not read here

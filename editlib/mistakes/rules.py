@@ -18,13 +18,20 @@ from editlib.mistakes.findings import Finding
 _N = r"(-?\d+)"
 _POINT = re.compile(r"\(\s*(-?\d+)\s*,\s*(-?\d+)\s*\)")
 _SENTENCE = re.compile(r"[^.;\n]+(?:\.(?=\d)[^.;\n]+)*")
+_ENDLESS = re.compile(r"\d{31,}")  # digits that no sum of a question has: a model in a loop
 
 
 @lru_cache(maxsize=64)
 def core(question: str, text: str) -> tuple[Finding, ...]:
     """All that the rules of the core find, in the order of the text."""
+    question, text = _bounded(question), _bounded(text)
     found = [finding for rule in RULES for finding in rule(question, text)]
     return tuple(sorted(found, key=lambda each: (each.start, each.end)))
+
+
+def _bounded(text: str) -> str:
+    """The same text, with a word that says nothing in place of each endless number."""
+    return _ENDLESS.sub(lambda digits: "_" * len(digits[0]), text)
 
 
 def of(kind: str) -> Callable[[str, str], list[tuple[int, int, str]]]:
