@@ -287,8 +287,8 @@ def accuracy_by_method(
             ax.plot(seeds, [row] * len(seeds), ".", color="black", alpha=0.6, zorder=3)
         ax.axvline(100 * guessing[split], color="black", linestyle="--", linewidth=1)
         _name_rows(ax, methods)
+        ax.set_xlabel("accuracy (%)", fontsize=8)  # panels beside long names are narrow
     ax.set_xlim(0, None)
-    figure.supxlabel("accuracy (%)", fontsize=10)
     legend = {
         "over seeds and questions": {"color": OTHER, "linewidth": 2},
         "one student: over questions": {"color": OTHER, "linewidth": 2, "linestyle": (0, (1, 0.7))},
