@@ -108,11 +108,14 @@ def agreement(table: pd.DataFrame) -> Figure:
     fig, axes = plt.subplots(
         1, 2, figsize=(WIDTH, 0.9 + 0.28 * len(groups)), sharey=True, layout="constrained"
     )
-    looks = {"edit distance": ("o", FATES["right"]), "random": ("x", "0.5")}
+    looks = {
+        "edit distance": ("o", FATES["right"], "edit distance"),
+        "random": ("x", "0.5", "chance: as many at random"),
+    }
     for ax, measure in zip(axes, ("precision", "recall"), strict=True):
-        for locator, (marker, colour) in looks.items():
+        for locator, (marker, colour, label) in looks.items():
             part = table[(table["measure"] == measure) & (table["locator"] == locator)]
-            ax.plot(100 * part["value"], part["group"], marker, color=colour, label=locator)
+            ax.plot(100 * part["value"], part["group"], marker, color=colour, label=label)
         ax.set(xlabel=f"{measure} (%)", xlim=(-3, 103))
         ax.grid(axis="x", color="0.9")
     axes[0].invert_yaxis()
