@@ -251,8 +251,8 @@ def _value(value, percent: int | None) -> str:
     if pd.isna(value):
         return ""
     if percent is not None:
-        return f"{100 * value:.{percent}f}%"
-    return escape(f"{value:.4g}" if isinstance(value, float) else str(value))
+        return f"{100 * value:z.{percent}f}%"  # z: no minus before a zero
+    return escape(f"{value:z.4g}" if isinstance(value, float) else str(value))
 
 
 def _line(tag: str, cells: Sequence[str], sides: Sequence[str]) -> str:

@@ -81,7 +81,7 @@ def share_by_task(
     table: task, subset, share (0 to 1). reference: name and value of a line to compare with.
     """
     tasks = list(dict.fromkeys(table["task"]))
-    fig, ax = _horizontal(len(tasks))
+    fig, ax = _horizontal(len(tasks), height=0.33)
     for subset in [name for name in SUBSETS if name in set(table["subset"])]:
         part = table[table["subset"] == subset]
         place = part.groupby("task")["share"].rank(method="first", pct=True) - 0.5
@@ -94,7 +94,7 @@ def share_by_task(
         ax.axvline(100 * reference[1], color="0.4", ls="--", lw=1, label=reference[0])
     ax.set(xlabel=xlabel, xlim=(0, None), yticks=range(len(tasks)), yticklabels=tasks)
     ax.invert_yaxis()
-    ax.legend(frameon=False, fontsize=8)
+    fig.legend(*ax.get_legend_handles_labels(), **_BELOW | {"ncols": 4}, markerscale=0.6)
     return fig
 
 
@@ -108,11 +108,14 @@ def agreement(table: pd.DataFrame) -> Figure:
     fig, axes = plt.subplots(
         1, 2, figsize=(WIDTH, 0.9 + 0.28 * len(groups)), sharey=True, layout="constrained"
     )
-    looks = {"edit distance": ("o", FATES["right"]), "random": ("x", "0.5")}
+    looks = {
+        "edit distance": ("o", FATES["right"], "edit distance"),
+        "random": ("x", "0.5", "chance: as many at random"),
+    }
     for ax, measure in zip(axes, ("precision", "recall"), strict=True):
-        for locator, (marker, colour) in looks.items():
+        for locator, (marker, colour, label) in looks.items():
             part = table[(table["measure"] == measure) & (table["locator"] == locator)]
-            ax.plot(100 * part["value"], part["group"], marker, color=colour, label=locator)
+            ax.plot(100 * part["value"], part["group"], marker, color=colour, label=label)
         ax.set(xlabel=f"{measure} (%)", xlim=(-3, 103))
         ax.grid(axis="x", color="0.9")
     axes[0].invert_yaxis()
@@ -189,6 +192,7 @@ MARKS = {  # who says it: colour, marker, how far above the middle of its row
     "the paper": ("#c0267e", "D", -0.13),
 }
 
+OUTSIDE = "#f0f0f0"  # the ground where a scale is another one
 MISSED = "#e3e3e3"  # differences that were likely to be missed
 DECIDED = ("reproduced", "opposite")  # verdicts on claims
 BESIDE_PAPER = {  # the legend of ours beside theirs
@@ -286,7 +290,7 @@ def accuracy_by_method(
             ax.plot(seeds, [row] * len(seeds), ".", color="black", alpha=0.6, zorder=3)
         ax.axvline(100 * guessing[split], color="black", linestyle="--", linewidth=1)
         _name_rows(ax, methods)
-        ax.set(xlabel="accuracy (%)")
+        ax.set_xlabel("accuracy (%)", fontsize=8)  # panels beside long names are narrow
     ax.set_xlim(0, None)
     legend = {
         "over seeds and questions": {"color": OTHER, "linewidth": 2},
@@ -333,15 +337,15 @@ def accuracy_by_task(table: pd.DataFrame) -> Figure:
     splits = _in_order(table["split"])
     blocks = [_task_block(table[table["split"] == split]) for split in splits]
     figure = _blank(height=1.3 + 0.26 * sum(map(len, blocks)))
-    figure.set_figwidth(max(WIDTH, 2.5 + 0.4 * blocks[0].shape[1]))  # numbers need their room
+    figure.set_figwidth(max(WIDTH, 2.8 + 0.32 * blocks[0].shape[1]))  # numbers need their room
     ratios = [len(block) for block in blocks]
     axes = figure.subplots(len(splits), sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
     for split, block, ax in zip(splits, blocks, axes, strict=True):
-        colours = {"cmap": "YlGnBu", "vmin": 0, "vmax": 100, "cbar": False}
-        sns.heatmap(block, annot=True, fmt=".0f", ax=ax, linewidths=1, **colours)
+        sns.heatmap(block, annot=True, fmt=".0f", annot_kws={"fontsize": 8}, ax=ax, **_SQUARES)
         ax.set(xlabel="", ylabel="")
         ax.set_title(split, fontsize=9, loc="left")
         ax.tick_params(length=0)
+    _colour_scale(figure, axes, "accuracy (%)")
     axes[-1].tick_params(axis="x", rotation=30)
     for name in axes[-1].get_xticklabels():
         name.set(horizontalalignment="right", rotation_mode="anchor")
@@ -378,8 +382,9 @@ def claims(table: pd.DataFrame) -> Figure:
     """Every claim as a row: the difference that it speaks of (points), ours with its 95 % interval
     over seeds and questions, and the paper's. To the right of zero is what is claimed.
 
-    Linear up to 10 points, then logarithmic. table: claim, method, baseline, domain, paper,
-    difference, low, high, verdict; rows that were not run show the paper's value alone.
+    Linear up to 10 points; beyond, where the ground is grey, logarithmic. table: claim, method,
+    baseline, domain, paper, difference, low, high, verdict; rows that were not run show the paper's
+    value alone.
     """
     drawn = table[table[["paper", "difference"]].notna().any(axis=1)]
     figure = _blank(height=1.5 + 0.2 * (len(drawn) + drawn["claim"].nunique()))
@@ -409,7 +414,10 @@ def _points_axis(ax: Axes, table: pd.DataFrame) -> None:
     ax.set_xticks(ticks, map(str, ticks), fontsize=8)
     ax.minorticks_off()
     ax.set_xlim(-max(farthest, 12), max(farthest, 12))
-    ax.set_xlabel("difference (points; drawn closer beyond 10)")
+    for start, end in zip(ax.get_xlim(), (-10, 10), strict=True):
+        ax.axvspan(start, end, color=OUTSIDE, linewidth=0, zorder=0)
+    ax.set_xlabel("difference (points)")
+    ax.set_title("grey: more than 10 points, drawn closer together (logarithmic)", fontsize=8)
 
 
 def _beside_paper(ax: Axes, row: pd.Series, y: float, decided: bool) -> None:
@@ -560,15 +568,15 @@ def confusion(table: pd.DataFrame, rows: str, columns: str) -> Figure:
     """
     order = _in_order(table[rows])
     square = table.pivot(index=rows, columns=columns, values="n").loc[order, order]
-    shares = square.div(square.sum(axis=1).where(lambda n: n > 0, 1), axis=0)
+    shares = 100 * square.div(square.sum(axis=1).where(lambda n: n > 0, 1), axis=0)
     figure = _blank(height=1.4 + 0.34 * len(order))
     ax = figure.subplots()
-    colours = {"cmap": "YlGnBu", "vmin": 0, "vmax": 1, "cbar": False}
-    sns.heatmap(shares, annot=square, fmt="d", linewidths=1, ax=ax, **colours)
+    sns.heatmap(shares, annot=square, fmt="d", ax=ax, **_SQUARES)
+    _colour_scale(figure, ax, "share of the row (%)")
     ax.tick_params(length=0)
     ax.tick_params(axis="x", rotation=45)
     ax.tick_params(axis="y", rotation=0)
-    ax.set_title("number of chains; colour: share of the row", fontsize=9)
+    ax.set_title("number of chains", fontsize=9)
     return figure
 
 
@@ -750,26 +758,25 @@ def reasons(table: pd.DataFrame) -> Figure:
 def judged(table: pd.DataFrame) -> Figure:
     """Density of a judge's scores by method, as Figure 7; a question counts with its mean.
 
-    The curves are smoothed (a kernel), so they run on beyond the scale, which is shaded.
+    The curves are smoothed (a kernel) and end where the scale does.
 
     table: question_id, method, score.
     """
-    figure = _blank(height=2.7)
+    figure = _blank(height=2.9)
     ax = figure.subplots()
     means = table.groupby(["method", "question_id"])["score"].mean().dropna()
     for method in [name for name in WRITERS if name in means.index.get_level_values(0)]:
         style = {"color": WRITERS[method], "label": method, "fill": True, "alpha": 0.15}
-        sns.kdeplot(means[method], ax=ax, warn_singular=False, linewidth=1.5, **style)
-    for start, end in ((-2, 1), (10, 13)):
-        ax.axvspan(start, end, color="#f0f0f0", linewidth=0, zorder=0)
-    ax.set(xlabel="score of the judge (1 to 10)", ylabel="density", xlim=(-2, 13))
+        sns.kdeplot(means[method], ax=ax, clip=(1, 10), warn_singular=False, linewidth=1.5, **style)
+    ax.set(xlabel="score of the judge (mean over orders)", ylabel="density", xlim=(1, 10))
     ax.set_xticks(range(1, 11))
     sns.despine(figure)
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(frameon=False, fontsize=8)
+        figure.legend(*ax.get_legend_handles_labels(), **_BELOW)
     return figure
 
 
+_SQUARES = {"cmap": "YlGnBu", "vmin": 0, "vmax": 100, "cbar": False, "linewidths": 1}  # percent
 _BELOW = {"loc": "outside lower center", "ncols": 3, "frameon": False, "fontsize": 8}
 
 
@@ -794,6 +801,13 @@ def _panels(
         ax.set_title(name, fontsize=9)
     sns.despine(figure)
     return figure, axes
+
+
+def _colour_scale(figure: Figure, axes: Axes | np.ndarray, label: str) -> None:
+    """The scale of the colours of squares, at their right."""
+    drawn = np.atleast_1d(axes)[0].collections[0]
+    bar = figure.colorbar(drawn, ax=axes, label=label, fraction=0.04, pad=0.01)
+    bar.outline.set_visible(False)
 
 
 def _in_order(column: pd.Series) -> list[str]:

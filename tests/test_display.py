@@ -126,6 +126,12 @@ def test_a_table_is_escaped_whole_and_in_percent():
     assert page.count('align="right"') == 6 and page.count('align="left"') == 3
 
 
+def test_a_zero_bears_no_minus():
+    frame = pd.DataFrame({"share": [-0.0001], "points": [-0.0]})
+    page = display.table(frame, percent=["share"]).data
+    assert ">0.0%<" in page and ">0<" in page and ">-" not in page
+
+
 def test_a_table_shows_lists_and_arrays_as_text():
     cells = [[1, "<b>"], np.arange(2000), (), {"a": None}]
     page = display.table(pd.DataFrame({"found": cells}), percent=["found"]).data

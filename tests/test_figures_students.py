@@ -352,6 +352,34 @@ def test_what_answers_rest_on_adds_up_to_all_answers():
     assert sum(bar.get_width() for bar in bars) == pytest.approx(len(WRITERS) * 100)
 
 
+def test_the_density_of_scores_ends_where_the_scale_does():
+    table = rows(question_id=range(6), method=WRITERS)
+    table["score"] = table["question_id"].map([1, 1, 2, 9, 10, 10].__getitem__)
+    drawn = [
+        area.get_paths()[0].vertices[:, 0] for area in figures.judged(table).axes[0].collections
+    ]
+    assert len(drawn) == len(WRITERS)
+    assert all(places.min() == 1 and places.max() == 10 for places in drawn)
+
+
+@pytest.mark.parametrize(
+    ("draw", "said"),
+    [
+        (lambda: figures.confusion(square(), "truth", "rules"), "share of the row (%)"),
+        (lambda: figures.accuracy_by_task(tasks()), "accuracy (%)"),
+    ],
+)
+def test_squares_have_a_scale_of_their_colours(draw, said):
+    assert draw().axes[-1].get_ylabel() == said
+
+
+def test_claims_say_where_their_axis_is_not_linear():
+    ax = figures.claims(verdicts()).axes[0]
+    assert "grey" in ax.get_title() and "logarithmic" in ax.get_title()
+    sides = [sorted((bar.get_x(), bar.get_x() + bar.get_width())) for bar in ax.patches]
+    assert sides == [[ax.get_xlim()[0], -10], [10, ax.get_xlim()[1]]]
+
+
 def test_scores_that_never_differ_leave_the_density_empty_and_raise_nothing():
     table = rows(question_id=range(3), method=WRITERS).assign(score=1.0)
     assert not figures.judged(table).axes[0].collections

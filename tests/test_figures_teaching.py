@@ -121,4 +121,7 @@ def test_a_kind_of_the_registry_is_drawn_with_the_locators_and_a_mixture_is_not(
 def test_precision_and_recall_stand_side_by_side():
     left, right = figures.agreement(AGREEMENT).axes
     assert left.get_xlabel() == "precision (%)" and right.get_xlabel() == "recall (%)"
-    assert {line.get_label() for line in left.lines} == {"edit distance", "random"}
+    assert {line.get_label() for line in left.lines} == {
+        "edit distance",
+        "chance: as many at random",
+    }

@@ -1,5 +1,6 @@
 """What wrong CoTs are made of, on made-up chains whose mistakes are known."""
 
+import pandas as pd
 import pytest
 
 from editlib import mistakes
@@ -97,3 +98,12 @@ def test_precision_and_recall_by_kind_stand_beside_what_chance_would_get():
     assert (row["pairs"], row["recall"], row["precision"]) == (2, 1.0, 4 / 5)
     assert (row["chance_recall"], row["chance_precision"]) == (5 / 17, 4 / 17)
     assert row["reached"] == row["high"] == 1.0 and 0 < row["low"] < 1
+
+
+def test_chance_is_what_marks_at_random_places_of_each_cot_get_on_average():
+    """Many marks in a short CoT and few in a long one: pooled over both, chance would be less."""
+    row = {"kinds": "LE", "mistake": 2, "consequence": 2, "key_mistake": 0, "key_consequence": 0}
+    rows = pd.DataFrame([row | {"tokens": n, "key_routine": 5} for n in (10, 100)])
+    found = mistakes.located(rows).iloc[0]
+    assert found["chance_recall"] == pytest.approx((2 * 5 / 10 + 2 * 5 / 100) / 4)
+    assert found["chance_precision"] == pytest.approx((4 * 5 / 10 + 4 * 5 / 100) / 10)

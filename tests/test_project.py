@@ -106,6 +106,13 @@ def test_the_readme_names_every_profile_and_notebook():
             assert f"\n| {notebook} |" in text
 
 
+def test_every_notebook_with_figures_embeds_them_in_high_resolution():
+    sources = {path.name: path.read_text(encoding="utf-8") for path in ROOT.glob("notebooks/*")}
+    drawing = {name for name, source in sources.items() if "save_figure" in source}
+    sharp = {name for name, source in sources.items() if "InlineBackend.figure_format" in source}
+    assert drawing == sharp and len(drawing) > 1
+
+
 def test_the_rates_of_mini_are_those_that_the_search_put_first():
     rates = pd.read_csv(ROOT / "results" / "search" / "mini" / "tables" / "rates.csv")
     best = rates.loc[rates.groupby("objective")["accuracy"].idxmax()].set_index("objective")["lr"]

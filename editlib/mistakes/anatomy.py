@@ -109,8 +109,8 @@ def located(rows: pd.DataFrame, by: Sequence[str] = ("kinds",)) -> pd.DataFrame:
     """How well key tokens meet the mistakes of each group of rows of anatomy().
 
     Returns by, pairs, precision, recall, f1, reached (as keysteps.scores), low, high (95 % Wilson
-    interval of reached, over pairs), and what as many marks at random places would get:
-    chance_precision, chance_recall.
+    interval of reached, over pairs), and what as many marks at random places of the same CoT get on
+    average (locators.at_random draws them once): chance_precision, chance_recall.
     """
     counts = rows.assign(
         key=rows[[f"key_{part}" for part in PARTS]].sum(axis=1),
@@ -121,10 +121,7 @@ def located(rows: pd.DataFrame, by: Sequence[str] = ("kinds",)) -> pd.DataFrame:
     table = scores(counts, by)
     reached = (table["reached"] * table["pairs"]).round()
     low, high = proportion_confint(reached, table["pairs"], method="wilson")
-    sums = counts.groupby(list(by), sort=False)[["key", "wrong", "tokens"]].sum()
-    return table.assign(
-        low=low,
-        high=high,
-        chance_precision=(sums["wrong"] / sums["tokens"]).to_numpy(),
-        chance_recall=(sums["key"] / sums["tokens"]).to_numpy(),
-    )
+    share = counts["key"] / counts["tokens"]  # of each CoT: the chance of a token to be marked
+    random = counts.assign(hit=share * counts["wrong"], found=share * counts["mistake"])
+    chance = scores(random, by)[["precision", "recall"]].add_prefix("chance_")
+    return table.assign(low=low, high=high).join(chance)
