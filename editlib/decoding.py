@@ -14,7 +14,7 @@ from editlib.batching import prompt_ids
 from editlib.keysteps import common_prefix
 
 WORTH_SHARING = 16  # tokens that all prompts of a batch begin with, such as exemplars
-DONE_BEFORE_LEAVING = 0.125  # share of a batch that has ended when those rows are taken out
+DONE_BEFORE_LEAVING = 0.03  # share of a batch that has ended when those rows are taken out
 
 
 @torch.inference_mode()
@@ -150,11 +150,20 @@ def continuations(
         ids, positions = tokens[:, None], positions[:, -1:] + 1
         mask = torch.cat([mask, torch.ones_like(ids)], dim=1)
         if (~going).sum() >= DONE_BEFORE_LEAVING * len(rows):
-            cache.batch_select_indices(going.nonzero().squeeze(1))
+            kept = _closed_up(going)
+            cache.batch_select_indices(kept)
             rows, ids, mask, positions, going = (
-                x[going] for x in (rows, ids, mask, positions, going)
+                x[kept] for x in (rows, ids, mask, positions, going)
             )
     return written
+
+
+def _closed_up(going: Tensor) -> Tensor:
+    """Which rows go on, (n,): the last of them in the places of those that have ended."""
+    n = int(going.sum())
+    kept = torch.arange(n, device=going.device)
+    kept[~going[:n]] = n + going[n:].nonzero().squeeze(1)
+    return kept
 
 
 def _begin(
@@ -199,8 +208,13 @@ class Reserved(DynamicLayer):
         return self.keys, self.values
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        self._reserved = [whole[indices] for whole in self._reserved]
-        self._show(self.keys.shape[2])
+        """Keep these rows; one that stays in its place is not copied."""
+        length, n = self.keys.shape[2], len(indices)
+        moved = (indices != torch.arange(n, device=indices.device)).nonzero().squeeze(1)
+        for whole in self._reserved:
+            whole[moved, :, :length] = whole[indices[moved], :, :length]
+        self._reserved = [whole[:n] for whole in self._reserved]
+        self._show(length)
 
     def batch_repeat_interleave(self, repeats: int) -> None:
         self._reserved = [whole.repeat_interleave(repeats, dim=0) for whole in self._reserved]

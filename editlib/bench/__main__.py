@@ -25,7 +25,7 @@ SAYS = {
     "ratios": "How many times faster than each baseline: medians of 5 turns, lowest and highest",
     "memory": "Peak memory of one KRSL step over that of the loaded student",
     "profile": "Where the time of the profile mini goes, on one thread and under a profiler",
-    "scale": "Key steps from a table of pairs to a table of marks; memory over that at the start",
+    "scale": "Dual sets of annotated questions, key steps of dual sets; memory over that at first",
     "teacher": "An endpoint teacher beside its server alone: seconds, share of the ideal, memory",
 }
 
@@ -43,7 +43,7 @@ def main() -> None:
         "times": times,
         "ratios": ratios(groups, times),
         "memory": pd.DataFrame(steps.memory()),
-        "scale": pd.DataFrame(scale.extraction(options.pairs)),
+        "scale": pd.DataFrame(scale.dual_sets(options.pairs) + scale.extraction(options.pairs)),
         "profile": pd.DataFrame(profile.shares()),
         "teacher": pd.DataFrame(teaching.throughput()),
     }

@@ -9,7 +9,7 @@ from editlib import keysteps, plain
 from editlib.bench import Baseline, Benchmark, pairs
 
 Pairs = Sequence[tuple[list[int], list[int]]]
-LONG = {300: (40, 2_000), 1_000: (8, 4_000)}  # tokens -> pairs of made-up ids, goal
+LONG = {300: (20, 2_000), 1_000: (4, 4_000)}  # tokens -> pairs of made-up ids, goal
 EACH = 30  # pairs of real length that are timed: the plain program takes a tenth of a second each
 
 
