@@ -30,13 +30,23 @@ def benchmarks() -> list[Benchmark]:
 
 def _long(tokens: int, n: int, goal: float) -> Benchmark:
     made = pairs.made_up(tokens, n)
-    baselines = {"edit table": Baseline(lambda _: tables(made), goal)}
+    baselines = {
+        "edit table": Baseline(lambda _: tables(made), goal),
+        "alignment alone": Baseline(
+            lambda _: alignments(made), 0.5
+        ),  # a bound: the ratio is below 1
+    }
     work = f"{n} pairs of {tokens:,} tokens"
     return Benchmark("key steps, library rule", work, lambda _: keys(made, "library"), baselines)
 
 
 def keys(sides: Pairs, ties: keysteps.Ties) -> list:
     return [keysteps.key_masks(correct, wrong, ties) for correct, wrong in sides]
+
+
+def alignments(sides: Pairs) -> list:
+    """What the library's rule cannot do without."""
+    return [Levenshtein.editops(correct, wrong) for correct, wrong in sides]
 
 
 def tables(sides: Pairs) -> list[int]:
