@@ -138,7 +138,7 @@ def _resample(ws: Workspace, folder: Path) -> None:
     answered, first = _ask(ws, _cep_requests(ws, questions), f"CEP{AGAIN}", sample=1)
     cots = dual.annotate(questions, answered)
     wrong = dual.with_role(cots, "wrong")
-    asked = _ahp_requests(ws, questions, wrong, shots(ws, questions))
+    asked = _ahp_requests(ws, questions, wrong, _begins(ws, questions))
     hinted, hints = _ask(ws, asked, f"AHP{AGAIN}", sample=1)
     cots += dual.rectified(questions, wrong, hinted)
     write_table(folder / "cots.parquet", cots, CoT)
@@ -458,7 +458,7 @@ def demonstrate(ws: Workspace, task: str, most: int) -> Demonstration:
         pairs = [pair for pair in benchmarks.published_duals() if pair.task == task]
     else:
         wrong, right = dual.with_role(cots, "wrong"), dual.with_role(cots, "correct")[:SHOWN]
-        asked = _ahp_requests(ws, questions, wrong, shots(ws, questions))
+        asked = _ahp_requests(ws, questions, wrong, _begins(ws, questions))
         cots += dual.rectified(questions, wrong, _ask(ws, asked, "AHP")[0])
         shown = dual.ccp_exemplars(questions, cots)
         misled, _ = _ask(ws, _ccp_requests(ws, questions, right, shown), "CCP")
@@ -485,7 +485,8 @@ def build_duals(ws: Workspace) -> Path:
 
 
 def _build_duals(ws: Workspace, folder: Path) -> None:
-    begin = shots(ws, _first_of_each_task(q for questions, _ in _annotated(ws) for q in questions))
+    few = _first_of_each_task(q for questions, _ in _annotated(ws) for q in questions)
+    begin = _begins(ws, few)
     hints, lures, shown = [], [], {}
     for questions, cots in _annotated(ws):  # all of them, since any may be shown to any CCP
         rectified, spent = _rectify(ws, questions, cots, begin)
@@ -533,6 +534,11 @@ def _together(name: str, parts: Sequence[dict]) -> dict:
     for key in dict.fromkeys(key for part in parts for key in part if key != "prompt"):
         total[key] = sum(part.get(key, part["n"] if key == "attempts" else 0) for part in parts)
     return total
+
+
+def _begins(ws: Workspace, questions: Sequence[Question]) -> dict[str, prompts.Shots]:
+    """How AHP begins by task; nothing where whole prompt files say it."""
+    return {} if _prompt_files(ws) else shots(ws, questions)
 
 
 def _ahp_requests(
