@@ -14,7 +14,8 @@ from editlib.batching import prompt_ids
 from editlib.keysteps import common_prefix
 
 WORTH_SHARING = 16  # tokens that all prompts of a batch begin with, such as exemplars
-DONE_BEFORE_LEAVING = 0.125  # share of a batch that has ended when those rows are taken out
+READ_AT_ONCE = 2_048  # tokens of prompts, so that what is computed stays in a processor's cache
+DONE_BEFORE_LEAVING = 0.03  # share of a batch that has ended when those rows are taken out
 
 
 @torch.inference_mode()
@@ -135,7 +136,8 @@ def continuations(
     rows = torch.arange(len(written), device=model.device)  # those still in the batch
     going = torch.ones(len(written), dtype=torch.bool, device=model.device)
     for step in range(max_new_tokens):
-        logits = _next(model, ids, mask, positions, cache)
+        forward = _next if step else _read
+        logits = forward(model, ids, mask, positions, cache)
         if samples > 1 and step == 0:
             cache.batch_repeat_interleave(samples)
             logits, mask, positions = (
@@ -150,11 +152,20 @@ def continuations(
         ids, positions = tokens[:, None], positions[:, -1:] + 1
         mask = torch.cat([mask, torch.ones_like(ids)], dim=1)
         if (~going).sum() >= DONE_BEFORE_LEAVING * len(rows):
-            cache.batch_select_indices(going.nonzero().squeeze(1))
+            kept = _closed_up(going)
+            cache.batch_select_indices(kept)
             rows, ids, mask, positions, going = (
-                x[going] for x in (rows, ids, mask, positions, going)
+                x[kept] for x in (rows, ids, mask, positions, going)
             )
     return written
+
+
+def _closed_up(going: Tensor) -> Tensor:
+    """Which rows go on, (n,): the last of them in the places of those that have ended."""
+    n = int(going.sum())
+    kept = torch.arange(n, device=going.device)
+    kept[~going[:n]] = n + going[n:].nonzero().squeeze(1)
+    return kept
 
 
 def _begin(
@@ -188,6 +199,20 @@ class Reserved(DynamicLayer):
         ]
         self._show(0)
 
+    def is_empty(self) -> bool:
+        return not self.is_initialized
+
+    def take(self, start: int, read: DynamicLayer, rows: int) -> None:
+        """Copy what some rows have read, from row start on; there are so many rows in all."""
+        if not self.is_initialized:
+            self.lazy_initialization(
+                *(x[:1].expand(rows, -1, -1, -1) for x in (read.keys, read.values))
+            )
+        n, _, length, _ = read.keys.shape
+        for whole, new in zip(self._reserved, (read.keys, read.values), strict=True):
+            whole[start : start + n, :, :length] = new
+        self._show(length)
+
     def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs):
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
@@ -199,8 +224,13 @@ class Reserved(DynamicLayer):
         return self.keys, self.values
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        self._reserved = [whole[indices] for whole in self._reserved]
-        self._show(self.keys.shape[2])
+        """Keep these rows; one that stays in its place is not copied."""
+        length, n = self.keys.shape[2], len(indices)
+        moved = (indices != torch.arange(n, device=indices.device)).nonzero().squeeze(1)
+        for whole in self._reserved:
+            whole[moved, :, :length] = whole[indices[moved], :, :length]
+        self._reserved = [whole[:n] for whole in self._reserved]
+        self._show(length)
 
     def batch_repeat_interleave(self, repeats: int) -> None:
         self._reserved = [whole.repeat_interleave(repeats, dim=0) for whole in self._reserved]
@@ -216,6 +246,24 @@ def _pad_left(rows: Sequence[Sequence[int]], pad: int, device) -> tuple[Tensor, 
     ids = [[pad] * (width - len(row)) + list(row) for row in rows]
     mask = [[0] * (width - len(row)) + [1] * len(row) for row in rows]
     return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+
+
+def _read(
+    model: PreTrainedModel, ids: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache
+) -> Tensor:
+    """As _next, for prompts: a few rows at a time where the cache is empty and in our hands."""
+    size = max(1, READ_AT_ONCE // ids.shape[1])
+    if len(ids) <= size or not all(isinstance(x, Reserved) and x.is_empty() for x in cache.layers):
+        return _next(model, ids, mask, positions, cache)
+    logits = []
+    for start in range(0, len(ids), size):
+        part = DynamicCache(config=model.config)
+        logits.append(
+            _next(model, *(x[start : start + size] for x in (ids, mask, positions)), part)
+        )
+        for layer, read in zip(cache.layers, part.layers, strict=True):
+            layer.take(start, read, len(ids))
+    return torch.cat(logits)
 
 
 def _next(

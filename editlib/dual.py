@@ -134,6 +134,8 @@ def _drawn(
     """Three exemplars of the task, made up from other tasks where it has fewer."""
     own = exemplars.get(task, ())
     drawn = rng.sample(own, min(prompts.SHOTS, len(own)))
+    if len(drawn) == prompts.SHOTS:
+        return drawn
     others = [shown for name in sorted(exemplars) if name != task for shown in exemplars[name]]
     return drawn + rng.sample(others, min(prompts.SHOTS - len(drawn), len(others)))
 

@@ -5,14 +5,13 @@ The modules before this one are plain functions on records; here they meet the f
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
-from datasets import Dataset
 
 from editlib import (
     answers,
@@ -45,6 +44,7 @@ from editlib.records import (
     CoT,
     DualCoT,
     Question,
+    growing_table,
     read_batches,
     read_frame,
     read_table,
@@ -70,6 +70,8 @@ ASKING = (
 )
 AGAIN = ", second sample"  # after the name of a kind of prompt that is asked once more
 SHOWN = 3  # right CoTs of a demonstration that are given a twin
+AT_ONCE = 2_000  # questions in memory at a time while their duals are made
+DRAWN_FROM = 1_000  # CCP exemplars of a task at most, so that memory stays flat; ours
 TRIED = 8  # training questions of a task asked without exemplars, to make exemplars of; ours
 
 
@@ -136,7 +138,8 @@ def _resample(ws: Workspace, folder: Path) -> None:
     answered, first = _ask(ws, _cep_requests(ws, questions), f"CEP{AGAIN}", sample=1)
     cots = dual.annotate(questions, answered)
     wrong = dual.with_role(cots, "wrong")
-    hinted, hints = _ask(ws, _ahp_requests(ws, questions, wrong), f"AHP{AGAIN}", sample=1)
+    asked = _ahp_requests(ws, questions, wrong, _begins(ws, questions))
+    hinted, hints = _ask(ws, asked, f"AHP{AGAIN}", sample=1)
     cots += dual.rectified(questions, wrong, hinted)
     write_table(folder / "cots.parquet", cots, CoT)
     write_frame(folder / "usage.parquet", pd.DataFrame([first, hints]))
@@ -300,15 +303,21 @@ def _tried(
     asked = settings.name != "puzzles" and not _published(ws)
     if not asked or settings.exemplars.kind != "own":
         return [], [], []
-    few, seen = [], Counter()
-    for question in questions:
-        seen[question.task] += 1
-        few += [question] if seen[question.task] <= TRIED else []
-    unseen = prompts.bbh_shots(dict.fromkeys(seen, ()))
+    few = _first_of_each_task(questions)
+    unseen = prompts.bbh_shots(dict.fromkeys((question.task for question in few), ()))
     texts = [prompts.baseline("zero-shot-CoT", unseen[q.task], q.text) for q in few]
     asked = [Request(text, **_sampling(ws)) for text in texts]
     answered, spent = _ask(ws, asked, "exemplars")
     return few, answered, [spent]
+
+
+def _first_of_each_task(questions: Iterable[Question]) -> list[Question]:
+    """TRIED questions of each task at most: exemplars are made of no others."""
+    few, seen = [], Counter()
+    for question in questions:
+        seen[question.task] += 1
+        few += [question] if seen[question.task] <= TRIED else []
+    return few
 
 
 def _teacher(ws: Workspace) -> Teacher | ManyTeacher:
@@ -460,9 +469,10 @@ def demonstrate(ws: Workspace, task: str, most: int) -> Demonstration:
         pairs = [pair for pair in benchmarks.published_duals() if pair.task == task]
     else:
         wrong, right = dual.with_role(cots, "wrong"), dual.with_role(cots, "correct")[:SHOWN]
-        hinted, _ = _ask(ws, _ahp_requests(ws, questions, wrong), "AHP")
-        cots += dual.rectified(questions, wrong, hinted)
-        misled, _ = _ask(ws, _ccp_requests(ws, questions, right, cots), "CCP")
+        asked = _ahp_requests(ws, questions, wrong, _begins(ws, questions))
+        cots += dual.rectified(questions, wrong, _ask(ws, asked, "AHP")[0])
+        shown = dual.ccp_exemplars(questions, cots)
+        misled, _ = _ask(ws, _ccp_requests(ws, questions, right, shown), "CCP")
         cots += dual.corrupted(questions, right, misled)
         pairs = sorted(dual.pair(questions, cots), key=lambda pair: pair.subset)  # D+dual first
     if not pairs:
@@ -486,28 +496,80 @@ def build_duals(ws: Workspace) -> Path:
 
 
 def _build_duals(ws: Workspace, folder: Path) -> None:
-    questions, cots = read_annotation(ws)
-    wrong, correct = dual.with_role(cots, "wrong"), dual.with_role(cots, "correct")
-    hinted, hints = _ask(ws, _ahp_requests(ws, questions, wrong), "AHP")
-    cots += dual.rectified(questions, wrong, hinted)
-    misled, lures = _ask(ws, _ccp_requests(ws, questions, correct, cots), "CCP")
-    cots += dual.corrupted(questions, correct, misled)
-    spent = pd.DataFrame([hints, lures])
-    _write_duals(folder, questions, cots, dual.pair(questions, cots), spent)
+    few = _first_of_each_task(q for questions, _ in _annotated(ws) for q in questions)
+    begin = _begins(ws, few)
+    hints, lures, shown = [], [], {}
+    for questions, cots in _annotated(ws):  # all of them, since any may be shown to any CCP
+        rectified, spent = _rectify(ws, questions, cots, begin)
+        hints.append(spent)
+        for task, found in dual.ccp_exemplars(questions, [*cots, *rectified]).items():
+            known = shown.setdefault(task, [])
+            known += found[: DRAWN_FROM - len(known)]
+    _write_duals(folder, _dual_parts(ws, begin, shown, lures))
+    spent = [_together("AHP", hints), _together("CCP", lures)]
+    write_frame(folder / "usage.parquet", pd.DataFrame(spent))
+
+
+def _annotated(ws: Workspace) -> Iterator[tuple[list[Question], list[CoT]]]:
+    """The questions with their first CoTs, some at a time; all at once for one batch file."""
+    size = 2**31 - 1 if getattr(ws.profile.teacher, "batch_file", None) else AT_ONCE
+    folder = ws.need("annotation")
+    tables = ("questions.parquet", Question), ("cots.parquet", CoT)
+    yield from zip(*(read_batches(folder / name, kind, size) for name, kind in tables), strict=True)
+
+
+def _rectify(
+    ws: Workspace, questions: list[Question], cots: list[CoT], begin: Mapping[str, prompts.Shots]
+) -> tuple[list[CoT], dict]:
+    wrong = dual.with_role(cots, "wrong")
+    hinted, spent = _ask(ws, _ahp_requests(ws, questions, wrong, begin), "AHP")
+    return dual.rectified(questions, wrong, hinted), spent
+
+
+def _dual_parts(
+    ws: Workspace, begin: Mapping[str, prompts.Shots], shown: Mapping, lures: list[dict]
+) -> Iterator[tuple[list[Question], list[CoT], list[DualCoT]]]:
+    """Questions, all CoTs and the pairs, some at a time; what CCP took is added to lures."""
+    for questions, cots in _annotated(ws):
+        correct = dual.with_role(cots, "correct")
+        cots = cots + _rectify(ws, questions, cots, begin)[0]  # from the store
+        misled, spent = _ask(ws, _ccp_requests(ws, questions, correct, shown), "CCP")
+        lures.append(spent)
+        cots += dual.corrupted(questions, correct, misled)
+        yield questions, cots, dual.pair(questions, cots)
+
+
+def _together(name: str, parts: Sequence[dict]) -> dict:
+    """The usage of one kind of prompt from that of its parts; attempts are at least one each."""
+    total = usage(name, [])
+    for key in dict.fromkeys(key for part in parts for key in part if key != "prompt"):
+        total[key] = sum(part.get(key, part["n"] if key == "attempts" else 0) for part in parts)
+    return total
+
+
+def _begins(ws: Workspace, questions: Sequence[Question]) -> dict[str, prompts.Shots]:
+    """How AHP begins by task; nothing where whole prompt files say it."""
+    return {} if _prompt_files(ws) else shots(ws, questions)
 
 
 def _ahp_requests(
-    ws: Workspace, questions: Sequence[Question], wrong: Sequence[CoT]
+    ws: Workspace,
+    questions: Sequence[Question],
+    wrong: Sequence[CoT],
+    begin: Mapping[str, prompts.Shots],
 ) -> list[Request]:
     if files := _prompt_files(ws):
         texts = {question.id: question.text for question in questions}
         asked = [files.ahp(cot.task, texts[cot.question_id], cot.answer) for cot in wrong]
         return [Request(prompt, **_sampling(ws)) for prompt in asked]
-    return dual.ahp_requests(questions, wrong, shots(ws, questions), **_sampling(ws))
+    return dual.ahp_requests(questions, wrong, begin, **_sampling(ws))
 
 
 def _ccp_requests(
-    ws: Workspace, questions: Sequence[Question], correct: Sequence[CoT], cots: Sequence[CoT]
+    ws: Workspace,
+    questions: Sequence[Question],
+    correct: Sequence[CoT],
+    shown: Mapping[str, Sequence[prompts.Exemplar]],
 ) -> list[Request]:
     if files := _prompt_files(ws):
         texts = {question.id: question.text for question in questions}
@@ -516,24 +578,35 @@ def _ccp_requests(
     tasks = {question.task: () for question in questions}
     puzzle = ws.profile.benchmark.name == "puzzles"
     begin = shots(ws, questions) if puzzle else prompts.bbh_shots(tasks, wrong=True)
-    shown = dual.ccp_exemplars(questions, cots)
     seed = ws.profile.teacher.seed
     return dual.ccp_requests(questions, correct, shown, begin, seed=seed, **_sampling(ws))
 
 
 def _published_duals(ws: Workspace, folder: Path) -> None:
     questions, cots = read_annotation(ws)
+    _write_duals(folder, [(questions, cots, benchmarks.published_duals())])
     nothing = pd.DataFrame([usage("AHP", []), usage("CCP", [])])
-    _write_duals(folder, questions, cots, benchmarks.published_duals(), nothing)
+    write_frame(folder / "usage.parquet", nothing)
 
 
-def _write_duals(folder: Path, questions, cots, duals, spent: pd.DataFrame) -> None:
-    write_table(folder / "cots.parquet", cots, CoT)
-    write_table(folder / "duals.parquet", duals, DualCoT)
-    write_frame(folder / "counts.parquet", pd.DataFrame(dual.counts(questions, cots, duals)))
-    write_frame(folder / "usage.parquet", spent)
-    preferences = Dataset.from_list(dual.preference_rows(duals))
-    preferences.to_json(folder / "preferences.jsonl", force_ascii=False)
+def _write_duals(
+    folder: Path, parts: Iterable[tuple[list[Question], list[CoT], list[DualCoT]]]
+) -> None:
+    counted = []
+    with (
+        growing_table(folder / "cots.parquet", CoT) as add_cots,
+        growing_table(folder / "duals.parquet", DualCoT) as add_duals,
+        (folder / "preferences.jsonl").open("w", encoding="utf-8") as preferences,
+    ):
+        for questions, cots, duals in parts:
+            add_cots(cots)
+            add_duals(duals)
+            counted.append(pd.DataFrame(dual.counts(questions, cots, duals)))
+            if duals:
+                rows = pd.DataFrame(dual.preference_rows(duals))
+                rows.to_json(preferences, orient="records", lines=True, force_ascii=False)
+    counts = pd.concat(counted).groupby(["stage", "task"], sort=False, as_index=False)["n"].sum()
+    write_frame(folder / "counts.parquet", counts)
 
 
 def read_annotation(ws: Workspace) -> tuple[list[Question], list[CoT]]:

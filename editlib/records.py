@@ -6,7 +6,7 @@ a temporary name and renamed, so that a reader never sees half of it.
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -99,18 +99,25 @@ class BadTable(ValueError):
     """A table on disk is missing, cut short or of another shape."""
 
 
-def atomic_write(path: Path, write) -> None:
-    """Call write(temporary path), then rename: the file is there whole or not at all."""
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary path, renamed in the end: the file is there whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     temporary = Path(name)
     try:
-        write(temporary)
+        yield temporary
         temporary.chmod(0o644)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def atomic_write(path: Path, write) -> None:
+    """Call write(temporary path), then rename."""
+    with atomic(path) as temporary:
+        write(temporary)
 
 
 def write_table(path: Path, records: Iterable[Record], kind: type[Record]) -> None:
@@ -122,6 +129,21 @@ def write_table(path: Path, records: Iterable[Record], kind: type[Record]) -> No
 def write_frame(path: Path, frame: pd.DataFrame) -> None:
     """Write a frame as a parquet table, whole or not at all."""
     atomic_write(path, lambda temporary: frame.to_parquet(temporary, index=False))
+
+
+@contextmanager
+def growing_table(path: Path, kind: type[Record]) -> Iterator[Callable[[Sequence[Record]], None]]:
+    """What adds records of one kind, all of text, to a table that is there whole in the end.
+
+    Memory does not grow with the table.
+    """
+    schema = pa.schema([(field.name, pa.string()) for field in fields(kind)])
+
+    def add(records: Sequence[Record]) -> None:
+        writer.write_table(pa.Table.from_pylist([vars(record) for record in records], schema))
+
+    with atomic(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        yield add
 
 
 def write_frames(path: Path, frames: Iterable[pd.DataFrame], schema: pa.Schema) -> None:

@@ -234,4 +234,10 @@ def _read_seal(folder: Path) -> dict | None:
 
 
 def _hash(path: Path) -> str | None:
-    return digest(path) if path.exists() else None
+    """The digest of a file, of any size."""
+    if not path.exists():
+        return None
+    with path.open("rb") as file:
+        hasher = hashlib.file_digest(file, "sha256")
+    hasher.update(b"\0")
+    return hasher.hexdigest()

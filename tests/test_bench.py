@@ -90,6 +90,8 @@ def test_the_peak_of_a_fresh_process_is_its_own():
 def test_scale_counts_pairs_and_measures_in_fresh_processes():
     (row,) = scale.extraction([120])
     assert row["pairs"] == 120 and row["seconds"] > 0 and row["mb"] >= 0
+    (row,) = scale.dual_sets([60])
+    assert 50 < row["pairs"] <= 60 and row["seconds"] > 0 and row["mb"] >= 0
 
 
 def test_the_teacher_is_timed_against_a_server_that_takes_its_time(capfd):

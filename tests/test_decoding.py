@@ -44,8 +44,10 @@ def test_what_all_prompts_begin_with_is_read_once(tok):
     assert read[1] == (3, max(map(len, ids)) - read[0][1])
 
 
-def test_a_batch_writes_what_generate_writes_though_rows_leave_it(tok):
+@pytest.mark.parametrize("read_at_once", [2_048, 50])
+def test_a_batch_writes_what_generate_writes_though_rows_leave_it(tok, monkeypatch, read_at_once):
     """Rows of many lengths that end at different times, against transformers' own generate."""
+    monkeypatch.setattr(decoding, "READ_AT_ONCE", read_at_once)
     model = tiny_llama(len(tok), seed=3).eval()
     for weight in model.parameters():
         weight.data.mul_(10)  # so that it does not repeat itself

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from editlib import dual, prompts, puzzles
+from editlib import dual, pipeline, prompts, puzzles
 from editlib.completions import CompletionStore, Reply, Request, completed
 from editlib.errors import KitError
 from editlib.prompts import Exemplar, Shots
-from editlib.records import CoT, Question
+from editlib.records import CoT, Question, read_frame
 from editlib.teacher import PuzzleSettings, PuzzleTeacher, ask
+from editlib.workspace import open_workspace
 
 RIGHT = "2 is 2. Therefore, the answer is 2."
 WRONG = "2 is 3. Therefore, the answer is 3."
@@ -279,3 +280,25 @@ def test_the_pipeline_depends_on_the_text_alone(built, tmp_path):
             return replace(super().complete(request), truth=None)
 
     assert build(CompletionStore(tmp_path / "completions.sqlite"), Mute(SETTINGS)) == built
+
+
+def test_dual_sets_are_the_same_however_few_questions_are_in_memory(tmp_path, monkeypatch):
+    tables, asked = {}, []
+    monkeypatch.setattr(
+        pipeline,
+        "_ask",
+        lambda ws, rows, *rest, ask=pipeline._ask: asked.append(len(rows)) or ask(ws, rows, *rest),
+    )
+    for at_once in (2_000, 10):
+        ws = open_workspace("smoke", results=tmp_path / f"{at_once}")
+        pipeline.annotate(ws)
+        monkeypatch.setattr(pipeline, "AT_ONCE", at_once)
+        asked.clear()
+        folder = pipeline.build_duals(ws)
+        names = ("cots", "duals", "counts", "usage")
+        made = {name: read_frame(folder / f"{name}.parquet") for name in names}
+        made["cots"] = made["cots"].sort_values("id", ignore_index=True)
+        tables[at_once] = {name: frame.to_dict("list") for name, frame in made.items()}
+        tables[at_once]["preferences"] = (folder / "preferences.jsonl").read_text()
+    assert tables[10] == tables[2_000] and len(tables[10]["duals"]["id"]) > 10
+    assert max(asked) <= 10

@@ -33,6 +33,14 @@ def test_replies_that_were_lost_are_paid_too():
     assert (spent["cost_usd"], spent["lost"], spent["lost_estimated"]) == (1.25, 2, 1)
 
 
+def test_the_usage_of_parts_is_that_of_the_whole():
+    dear, lost = replace(ROW, cost=0.25), [Lost("m", "a", 7, 3, True, 0.5)]
+    parts = [([[dear, dear], [dear]], lost), ([[dear]], ())]
+    whole = pipeline.usage("CEP", [tries for tried, _ in parts for tries in tried], lost)
+    assert pipeline._together("CEP", [pipeline.usage("CEP", *part) for part in parts]) == whole
+    assert whole["attempts"] == 4 and pipeline._together("CEP", []) == pipeline.usage("CEP", [])
+
+
 def test_the_manifest_sums_tokens_and_money(tmp_path):
     ws = open_workspace("smoke", [], tmp_path)
     rows = [

@@ -10,14 +10,16 @@ import re
 import resource
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 import pandas as pd
+import torch
 from tqdm.auto import tqdm
 
 from editlib.manifest import commit, hardware
@@ -91,6 +93,17 @@ def ratios(benchmarks: Sequence[Benchmark], times: pd.DataFrame) -> pd.DataFrame
             rows.append((each.name, each.work, name, *medians, *spread, baseline.goal))
     columns = ["benchmark", "work", "baseline", "seconds_baseline", "seconds"]
     return pd.DataFrame(rows, columns=[*columns, "ratio", "lowest", "highest", "goal"])
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """torch on one thread, as in every process of a run."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def in_fresh_process(function: Callable, *args):

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 
-import torch
 from torch.profiler import ProfilerActivity
 from torch.profiler import profile as watch
 
 from editlib import bases, decoding, keysteps, profiles, prompts, puzzles, ragged, students
-from editlib.bench import pairs, seconds_of, steps
+from editlib.bench import one_thread, pairs, seconds_of, steps
 
 PARTS = {  # part: what the names of its operations hold
     "matrix products": ("aten::mm", "aten::addmm", "aten::bmm"),
@@ -25,12 +24,8 @@ def shares() -> list[dict]:
     Returns rows of work, part, seconds, share (of the time of the work, 0 to 1). The last part is
     Python, and all else that is no operation of torch.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         return [row for work, job in _jobs().items() for row in _parts(work, job)]
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _jobs() -> dict[str, Job]:

@@ -1,10 +1,10 @@
-"""Greedy decoding, beside transformers' generate."""
+"""Greedy decoding on one thread, as in every process of a run, beside transformers' generate."""
 
 import torch
 from transformers import LlamaForCausalLM, PreTrainedModel
 
 from editlib import bases, batching, decoding, profiles, prompts, puzzles, students
-from editlib.bench import REPEATS, Baseline, Benchmark
+from editlib.bench import REPEATS, Baseline, Benchmark, one_thread
 
 BATCH = 128
 PROMPT, NEW = 80, 96  # tokens, of the fixed lengths
@@ -23,13 +23,13 @@ def benchmarks() -> list[Benchmark]:
     return [
         Benchmark(
             "decoding",
-            f"{BATCH} prompts of {PROMPT} tokens, {NEW} new ones",
-            lambda i: decoding.continuations(endless, tokenizer, fixed[i], NEW),
+            f"{BATCH} prompts of {PROMPT} tokens, {NEW} new ones, 1 thread",
+            lambda i: kit(endless, tokenizer, fixed[i], NEW),
             {"generate": Baseline(lambda i: generate(endless, tokenizer, fixed[i], NEW), 1.5)},
         ),
         Benchmark(
             "decoding",
-            f"{2 * BATCH} puzzles",
+            f"{2 * BATCH} puzzles, 1 thread",
             lambda i: kit(base, tokenizer, real[i]),
             {"generate": Baseline(lambda i: unsorted(base, tokenizer, real[i]), 2.5)},
         ),
@@ -56,6 +56,7 @@ def _real(tokenizer) -> list[Ids]:
     return [ids[i::REPEATS][: 2 * BATCH] for i in range(REPEATS)]
 
 
+@one_thread()
 @torch.inference_mode()
 def generate(model: PreTrainedModel, tokenizer, rows: Ids, new: int) -> Ids:
     """New ids by transformers' own loop, its cache growing by concatenation."""
@@ -81,12 +82,13 @@ def unsorted(model: PreTrainedModel, tokenizer, rows: Ids) -> Ids:
     ]
 
 
-def kit(model: PreTrainedModel, tokenizer, rows: Ids) -> Ids:
+@one_thread()
+def kit(model: PreTrainedModel, tokenizer, rows: Ids, new: int = NEW_REAL) -> Ids:
     rows = sorted(rows, key=len)
     return [
         ids
         for start in range(0, len(rows), BATCH)
-        for ids in decoding.continuations(model, tokenizer, rows[start : start + BATCH], NEW_REAL)
+        for ids in decoding.continuations(model, tokenizer, rows[start : start + BATCH], new)
     ]
 
 
