@@ -70,7 +70,7 @@ class Recipe:
     stages: tuple[Stage, ...] = (
         Stage(200_000, sizes=(1, 2), seed=0, context=256, batch=64, lr=2e-3),
         Stage(400_000, sizes=(1, 2), seed=1, context=None, batch=128, lr=2e-3),
-        Stage(700_000, sizes=(1, 2, 3), seed=2, context=None, batch=128, lr=2e-3),
+        Stage(392_251, sizes=(1, 2, 3), seed=2, context=None, batch=128, lr=2e-3),
     )
 
 
@@ -209,11 +209,15 @@ def train(recipe: Recipe, folder: Path) -> None:
         rows = (
             pack(documents, tokenizer, stage.context) if packed else separate(documents, tokenizer)
         )
-        read = hashlib.sha256("\n".join(documents).encode()).hexdigest()
         record = train_stage(model, tokenizer, stage, rows)
-        passes.append({"corpus_sha256": read, **record})
+        passes.append({"first_shard_sha256": digest(documents[:SHARD]), **record})
     if int(os.environ.get("RANK", 0)) == 0:
         save(model, tokenizer, recipe, passes, folder)
+
+
+def digest(documents: list[str]) -> str:
+    """A hash of documents in their order."""
+    return hashlib.sha256("\n".join(documents).encode()).hexdigest()
 
 
 def train_stage(model: LlamaForCausalLM, tokenizer, stage: Stage, rows: Dataset) -> dict:
@@ -239,6 +243,7 @@ def save(model, tokenizer, recipe: Recipe, passes: list[dict], folder: Path) -> 
         "passes": passes,
         "parameters": model.num_parameters(),
         "torch": torch.__version__.split("+")[0],
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
     }
     (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
 
