@@ -10,7 +10,7 @@ import re
 import resource
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -125,3 +125,17 @@ def write_machine(folder: Path, **more) -> str:
     text = json.dumps({"commit": commit(), "hardware": hardware(), **more}, indent=1) + "\n"
     atomic_write(folder / "machine.json", lambda file: file.write_text(text, encoding="utf-8"))
     return text
+
+
+def write_page(folder: Path, by: str, machine: str, tables: Mapping[str, pd.DataFrame]) -> None:
+    """README.md of a folder of results: who wrote it where, and each table under what it says."""
+    page = [f"# Speed\n\n{by}:\n\n```\n{machine}```"]
+    page += [f"{said}:\n\n{_markdown(table)}" for said, table in tables.items()]
+    whole = "\n\n".join(page) + "\n"
+    atomic_write(folder / "README.md", lambda file: file.write_text(whole, encoding="utf-8"))
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    cells = table.map(lambda value: f"{value:,.3g}" if isinstance(value, float) else f"{value}")
+    rows = [list(table.columns), ["---"] * len(table.columns), *cells.values.tolist()]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

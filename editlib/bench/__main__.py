@@ -16,6 +16,7 @@ from editlib.bench import (
     steps,
     teaching,
     write_machine,
+    write_page,
     writing,
 )
 from editlib.records import atomic_write
@@ -58,17 +59,9 @@ def write(folder: Path, tables: dict[str, pd.DataFrame]) -> None:
     """The tables as CSV, the machine as JSON, and a page that shows both."""
     for name, table in tables.items():
         atomic_write(folder / f"{name}.csv", lambda file, t=table: t.to_csv(file, index=False))
-    text = write_machine(folder, threads=torch.get_num_threads())
-    page = [f"# Speed\n\nAs `make bench` wrote it on this machine:\n\n```\n{text}```"]
-    page += [f"{said}:\n\n{_markdown(tables[name])}" for name, said in SAYS.items()]
-    whole = "\n\n".join(page) + "\n"
-    atomic_write(folder / "README.md", lambda file: file.write_text(whole, encoding="utf-8"))
-
-
-def _markdown(table: pd.DataFrame) -> str:
-    cells = table.map(lambda value: f"{value:,.3g}" if isinstance(value, float) else f"{value}")
-    rows = [list(table.columns), ["---"] * len(table.columns), *cells.values.tolist()]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    machine = write_machine(folder, threads=torch.get_num_threads())
+    said = {said: tables[name] for name, said in SAYS.items()}
+    write_page(folder, "As `make bench` wrote it on this machine", machine, said)
 
 
 if __name__ == "__main__":

@@ -15,13 +15,19 @@ import torch
 from peft import PeftModel
 from transformers import LlamaConfig
 
-from editlib.bench import pairs, seconds_of, steps, write_machine
+from editlib.bench import pairs, seconds_of, steps, write_machine, write_page
 from editlib.records import atomic_write
 from editlib.workspace import KIT
 
 RESULTS = KIT.parent / "results" / "bench-gpu"
 EPOCH = 5_207  # pairs of the paper's Ddual
 PEAK = 989e12  # operations a second of an H100 or H200 in bfloat16, without sparsity
+SAYS = (
+    "Steps of a student of LLaMA2-7B's shape, random weights in bfloat16, LoRA as published, on the "
+    "published dual CoTs: seconds of a step, tokens a second with padding, share of the card's peak, "
+    f"memory, and minutes for an epoch of the paper's {EPOCH:,} pairs if they are as long (an id "
+    "stands for a word or mark: a tokenizer of subwords makes more)"
+)
 REPEATS = 3  # of each batch
 SIZES = 4, 8, 16  # pairs of a step
 SHAPES = {
@@ -113,6 +119,13 @@ def operations(model: PeftModel, batch: dict) -> float:
     return 4.0 * (layers * tokens + base.lm_head.weight.numel() * logits)
 
 
+def write(folder: Path, machine: str, table: pd.DataFrame) -> None:
+    """The steps so far as CSV, and a page that shows them."""
+    atomic_write(folder / "steps.csv", partial(table.to_csv, index=False))
+    by = "As `python -m editlib.bench.gpu` wrote it on this machine"
+    write_page(folder, by, machine, {SAYS: table})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m editlib.bench.gpu", description=__doc__)
     parser.add_argument("--shape", choices=SHAPES, default="llama2-7b")
@@ -126,14 +139,14 @@ def main() -> None:
     model = steps.student(SHAPES[options.shape], device, torch.bfloat16)
     versions = {"torch": torch.__version__, "cuda": torch.version.cuda}
     lengths = "BBH, in words and marks" if duals else "puzzles, in words and marks"
-    write_machine(options.results, **versions, shape=options.shape, lengths=lengths)
+    machine = write_machine(options.results, **versions, shape=options.shape, lengths=lengths)
     done = []
     for cell in cells(fitting, options.pairs):
         for row in attempt(model, *cell):
             done.append(row)
             print(*(f"{n}={v:.3g}" if isinstance(v, float) else f"{n}={v}" for n, v in row.items()))
             table = pd.DataFrame(done)
-            atomic_write(options.results / "steps.csv", partial(table.to_csv, index=False))
+            write(options.results, machine, table)
     print(table.to_string(index=False, float_format="{:.3g}".format))
 
 
