@@ -23,10 +23,10 @@ RESULTS = KIT.parent / "results" / "bench-gpu"
 EPOCH = 5_207  # pairs of the paper's Ddual
 PEAK = 989e12  # operations a second of an H100 or H200 in bfloat16, without sparsity
 SAYS = (
-    "Steps of a student of LLaMA2-7B's shape, random weights in bfloat16, LoRA as published, on the "
-    "published dual CoTs: seconds of a step, tokens a second with padding, share of the card's peak, "
-    f"memory, and minutes for an epoch of the paper's {EPOCH:,} pairs if they are as long (an id "
-    "stands for a word or mark: a tokenizer of subwords makes more)"
+    "Steps of a student of LLaMA2-7B's shape, random weights in bfloat16, LoRA as published, on "
+    "the published dual CoTs: seconds of a step, tokens a second with padding, share of the card's "
+    f"peak, memory, and minutes for an epoch of the paper's {EPOCH:,} pairs if they are as long "
+    "(an id stands for a word or mark: a tokenizer of subwords makes more)"
 )
 REPEATS = 3  # of each batch
 SIZES = 4, 8, 16  # pairs of a step
