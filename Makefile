@@ -46,7 +46,7 @@ search: $(BUILT) ## choose learning rates on validation questions, equally for a
 		--set "training.dpop.also_try=[1.0e-5, 3.0e-5, 3.0e-4, 1.0e-3]" \
 		--set "training.simpo.lr=1.0e-4 training.simpo.also_try=[1.0e-5, 3.0e-5, 3.0e-4, 1.0e-3]"
 
-studies: $(BUILT) ## vary teacher and base student, write results/studies/ (mini: 6 hours on 2 cores)
+studies: $(BUILT) ## vary teacher and base student, write results/studies/ (mini: 2 hours on 2 cores)
 	@$(RUN) -m editlib.studies $(WHERE)
 
 lab: $(BUILT) ## open the notebooks in JupyterLab (seconds)
@@ -66,8 +66,8 @@ lint: $(BUILT) ## check style, and that notebook sources hold no outputs (second
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m nbstripout --keep-id --verify $(wildcard notebooks/*.ipynb)
 
-base-student: $(BUILT) ## train the bundled base student anew (6 min on an H100, hours on 2 cores)
-	@OMP_NUM_THREADS=1 $(VENV)/bin/torchrun --nproc_per_node auto -m editlib.base_student
+base-student: $(BUILT) ## train the bundled base student anew (about an hour on 2 cores)
+	@OMP_NUM_THREADS=1 $(VENV)/bin/torchrun --nproc_per_node 2 -m editlib.base_student
 
 lock: ## write requirements.lock anew from pyproject.toml (3 min, network)
 	$(PYTHON) -m venv --clear build/lock

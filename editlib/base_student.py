@@ -8,16 +8,12 @@ no chain of the length that is distilled.
 
 import hashlib
 import json
-import math
 import os
 import random
 import shutil
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import partial
 from itertools import chain
-from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -38,9 +34,7 @@ from editlib.bases import BUNDLED
 
 END = "<|end|>"
 ANSWER = "\nA:\n"  # between a question and its chain
-TOKENS_OF_A_LINE = (8, 128)  # of an echo
-SHARE_OF_JUMPS = 0.1  # of tokens whose position is further from the last than one
-SHARD = 10_000  # documents that are written at a time
+TOKENS_OF_A_LINE = (8, 64)  # of an echo
 # An option's letter as (A), a digit, a word or some signs (with the blank before them), blanks
 PIECES = r"\([A-Z]\)|\p{N}| ?\p{L}+| ?(?!\([A-Z]\))[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
@@ -66,25 +60,19 @@ class Recipe:
     layers: int = 4
     heads: int = 4
     positions: int = 512  # the longest text it can read, tokens
-    echoes: Stage = Stage(64_000, sizes=(), seed=3, context=256, batch=64, lr=2e-3)
+    echoes: Stage = Stage(28_000, sizes=(), seed=3, context=128, batch=16, lr=2e-3)
     stages: tuple[Stage, ...] = (
-        Stage(200_000, sizes=(1, 2), seed=0, context=256, batch=64, lr=2e-3),
-        Stage(400_000, sizes=(1, 2), seed=1, context=None, batch=128, lr=2e-3),
-        Stage(392_251, sizes=(1, 2, 3), seed=2, context=None, batch=128, lr=2e-3),
+        Stage(60_000, sizes=(1, 2), seed=0, context=256, batch=8, lr=2e-3),
+        Stage(160_000, sizes=(1, 2), seed=1, context=None, batch=32, lr=2e-3),
+        Stage(80_000, sizes=(1, 2, 3), seed=2, context=None, batch=32, lr=2e-3),
     )
 
 
-def corpus(stage: Stage) -> list[str]:
-    """The documents of a stage, always the same, written on all cores."""
-    shards = range(math.ceil(stage.documents / SHARD))
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        return list(chain.from_iterable(pool.map(partial(shard, stage), shards)))
-
-
-def shard(stage: Stage, number: int) -> list[str]:
-    """The documents of a stage from number * SHARD on, SHARD of them or what is left."""
-    left = stage.documents - number * SHARD
-    return list(puzzles.corpus(min(SHARD, left), 1_000 * stage.seed + number, stage.sizes))
+def corpora(recipe: Recipe) -> list[list[str]]:
+    """The documents of each stage, always the same."""
+    return [
+        list(puzzles.corpus(stage.documents, stage.seed, stage.sizes)) for stage in recipe.stages
+    ]
 
 
 def echoes(stage: Stage, vocabulary: int) -> Dataset:
@@ -125,7 +113,7 @@ def train_tokenizer(documents: list[str], recipe: Recipe) -> PreTrainedTokenizer
 
 def pack(documents: list[str], tokenizer: PreTrainedTokenizerFast, context: int) -> Dataset:
     """Documents one after another, each closed by the end token, cut into rows of context ids."""
-    closed = [[*ids, tokenizer.eos_token_id] for ids in _ids(documents, tokenizer)]
+    closed = [[*ids, tokenizer.eos_token_id] for ids in tokenizer(documents)["input_ids"]]
     stream = list(chain.from_iterable(closed))
     starts = range(0, len(stream) - context + 1, context)
     rows = [stream[start : start + context] for start in starts]
@@ -134,19 +122,14 @@ def pack(documents: list[str], tokenizer: PreTrainedTokenizerFast, context: int)
 
 def separate(documents: list[str], tokenizer: PreTrainedTokenizerFast) -> Dataset:
     """One document a row, closed by the end token; a question is read, but not learnt."""
-    split = [document.rpartition(ANSWER) for document in documents]
-    prompts = _ids([question + asked for question, asked, _ in split], tokenizer)
-    answers = _ids([answer for *_, answer in split], tokenizer)
-    responses = [[*answer, tokenizer.eos_token_id] for answer in answers]
-    sides = list(zip(prompts, responses, strict=True))
-    return _dataset(
-        [prompt + response for prompt, response in sides],
-        [[-100] * len(prompt) + response for prompt, response in sides],
-    )
-
-
-def _ids(texts: list[str], tokenizer: PreTrainedTokenizerFast) -> list[list[int]]:
-    return tokenizer(texts, return_attention_mask=False)["input_ids"]
+    rows, labels = [], []
+    for document in documents:
+        question, asked, answer = document.rpartition(ANSWER)
+        prompt = tokenizer(question + asked)["input_ids"] if asked else []
+        response = [*tokenizer(answer)["input_ids"], tokenizer.eos_token_id]
+        rows.append(prompt + response)
+        labels.append([-100] * len(prompt) + response)
+    return _dataset(rows, labels)
 
 
 def _dataset(rows: list[list[int]], labels: list[list[int]]) -> Dataset:
@@ -172,34 +155,9 @@ def build_model(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> LlamaForC
     )
 
 
-class Collator:
-    """Pads rows, and places their tokens at positions that jump ahead now and then.
-
-    A student that has only read short texts at their own positions cannot look further back than
-    they are long. With jumps it has looked from every distance (randomized positions: Ruoss et al.
-    2023), while words next to each other mostly stay so.
-    """
-
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, positions: int, seed: int):
-        self.pad = DataCollatorForSeq2Seq(tokenizer)  # ids and labels apart
-        self.positions = positions
-        self.generator = torch.Generator().manual_seed(seed)
-
-    def __call__(self, rows: list[dict]) -> dict[str, torch.Tensor]:
-        batch = self.pad([{name: row[name] for name in ("input_ids", "labels")} for row in rows])
-        shape = batch["input_ids"].shape
-        jumps = torch.rand(shape, generator=self.generator) < SHARE_OF_JUMPS
-        room = (self.positions - shape[1]) // max(1, int(jumps.sum(1).max()))
-        # a row in two stays as it is, as students will read
-        room = room * (torch.rand((shape[0], 1), generator=self.generator) < 0.5)
-        ahead = torch.rand(shape, generator=self.generator) * (room + 1)
-        steps = 1 + jumps * ahead.long()
-        return batch | {"position_ids": steps.cumsum(1) - steps[:, :1]}
-
-
 def train(recipe: Recipe, folder: Path) -> None:
     """Train tokenizer and model, and write them with their card into folder."""
-    texts = [corpus(stage) for stage in recipe.stages]
+    texts = corpora(recipe)
     tokenizer = train_tokenizer(texts[0], recipe)
     set_seed(recipe.stages[0].seed)
     model = build_model(tokenizer, recipe)
@@ -209,15 +167,11 @@ def train(recipe: Recipe, folder: Path) -> None:
         rows = (
             pack(documents, tokenizer, stage.context) if packed else separate(documents, tokenizer)
         )
+        read = hashlib.sha256("\n".join(documents).encode()).hexdigest()
         record = train_stage(model, tokenizer, stage, rows)
-        passes.append({"first_shard_sha256": digest(documents[:SHARD]), **record})
+        passes.append({"corpus_sha256": read, **record})
     if int(os.environ.get("RANK", 0)) == 0:
         save(model, tokenizer, recipe, passes, folder)
-
-
-def digest(documents: list[str]) -> str:
-    """A hash of documents in their order."""
-    return hashlib.sha256("\n".join(documents).encode()).hexdigest()
 
 
 def train_stage(model: LlamaForCausalLM, tokenizer, stage: Stage, rows: Dataset) -> dict:
@@ -227,7 +181,7 @@ def train_stage(model: LlamaForCausalLM, tokenizer, stage: Stage, rows: Dataset)
             model=model,
             args=_arguments(stage, scratch),
             train_dataset=rows,
-            data_collator=Collator(tokenizer, model.config.max_position_embeddings, stage.seed),
+            data_collator=DataCollatorForSeq2Seq(tokenizer),  # pads ids and labels apart
         )
         loss = trainer.train().training_loss
     return {"tokens": sum(rows["length"]), "mean_loss": round(loss, 4)}
@@ -243,7 +197,6 @@ def save(model, tokenizer, recipe: Recipe, passes: list[dict], folder: Path) -> 
         "passes": passes,
         "parameters": model.num_parameters(),
         "torch": torch.__version__.split("+")[0],
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
     }
     (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
 
@@ -260,7 +213,6 @@ def _arguments(stage: Stage, scratch: str) -> TrainingArguments:
         adam_beta2=0.98,
         seed=stage.seed,
         use_cpu=not torch.cuda.is_available(),
-        tf32=torch.cuda.is_available() or None,
         save_strategy="no",
         logging_steps=200,
         train_sampling_strategy="random" if stage.context else "group_by_length",

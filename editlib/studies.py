@@ -55,9 +55,8 @@ ALWAYS = (  # what every variation changes in its profile
     "training.follow_test=false",
     "exam={}",
 )
-# Measured: a variation as mini on 2 cores. Base students by width, each on a core of its own: what
-# two sevenths of their text took, times three and a half
-MINUTES, BASE_MINUTES = 7, {64: 140, 96: 260}
+# Measured: a variation as mini on 2 cores; base students by width, each on a core of its own
+MINUTES, BASE_MINUTES = 7, {64: 40, 96: 75}
 
 
 @dataclass(frozen=True)

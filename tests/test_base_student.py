@@ -1,12 +1,10 @@
 """The bundled base student is the one its card speaks of, and has read no question it is asked."""
 
+import hashlib
 import json
-from contextlib import contextmanager
 from dataclasses import asdict
-from types import SimpleNamespace
 
 import pytest
-import torch
 from transformers import AutoModelForCausalLM
 
 from editlib import base_student, puzzles
@@ -20,15 +18,14 @@ def card():
 
 
 @pytest.fixture(scope="module")
-def shards():
-    """The first documents of each stage."""
-    return [base_student.shard(stage, 0) for stage in Recipe().stages]
+def corpora():
+    return base_student.corpora(Recipe())
 
 
-def test_the_card_holds_the_recipe_and_the_first_documents_of_this_code(card, shards):
+def test_the_card_holds_the_recipe_and_the_corpora_of_this_code(card, corpora):
     assert card["recipe"] == json.loads(json.dumps(asdict(Recipe())))
-    hashes = [base_student.digest(documents) for documents in shards]
-    found = [each["first_shard_sha256"] for each in card["passes"][1:]]  # the first reads echoes
+    hashes = [hashlib.sha256("\n".join(documents).encode()).hexdigest() for documents in corpora]
+    found = [each["corpus_sha256"] for each in card["passes"][1:]]  # the first pass reads echoes
     assert found == hashes, "the puzzles changed: make base-student"
 
 
@@ -38,11 +35,8 @@ def test_no_chain_of_a_taught_family_is_as_long_as_those_that_are_distilled():
     )
 
 
-def test_no_evaluation_question_stands_in_the_corpora(shards):
-    """Which holds for all documents: every text belongs to one split, by its hash."""
-    read = {document.partition("\nA:\n")[0] for documents in shards for document in documents}
-    asked = {text.removeprefix("Q: ") for text in read if text.startswith("Q: ")}
-    assert {puzzles.split_of(text) for text in asked} == {"corpus"}
+def test_no_evaluation_question_stands_in_the_corpora(corpora):
+    read = {document.partition("\nA:\n")[0] for documents in corpora for document in documents}
     for split in ("train", "validation", "test", "longer", "families"):
         assert not read & {f"Q: {question.text}" for question in puzzles.questions(split, 60)}
 
@@ -60,7 +54,7 @@ SMALL = Recipe(
     width=16,
     layers=1,
     heads=2,
-    echoes=Stage(30, (), 2, context=160, batch=4, lr=1e-3),
+    echoes=Stage(30, (), 2, context=96, batch=4, lr=1e-3),
     stages=(
         Stage(60, (1,), 0, context=64, batch=4, lr=1e-3),
         Stage(40, (2,), 1, None, 4, lr=1e-3),
@@ -73,35 +67,6 @@ def test_a_base_student_can_be_trained_from_nothing(tmp_path):
     card = json.loads((tmp_path / "base" / "card.json").read_text())
     assert [each["tokens"] > 1000 for each in card["passes"]] == [True] * 3
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "base").config.hidden_size == 16
-
-
-def test_a_stage_is_written_in_shards(monkeypatch):
-    monkeypatch.setattr(base_student, "ProcessPoolExecutor", inline)
-    monkeypatch.setattr(base_student, "SHARD", 25)
-    stage = SMALL.stages[0]
-    documents = base_student.corpus(stage)
-    assert len(documents) == stage.documents
-    assert documents[25:50] == base_student.shard(stage, 1) != base_student.shard(stage, 0)
-
-
-@contextmanager
-def inline(mp_context):
-    """What stands for a pool of processes."""
-    yield SimpleNamespace(map=map)
-
-
-def test_positions_jump_ahead_in_every_second_row_and_words_stay_neighbours():
-    documents = list(puzzles.corpus(40, 3))
-    tokenizer = base_student.train_tokenizer(documents, SMALL)
-    rows = list(base_student.separate(documents, tokenizer))
-    collate = base_student.Collator(tokenizer, positions=4_000, seed=0)
-    steps = collate(rows)["position_ids"].diff()
-    assert torch.equal(collate(rows)["position_ids"][:, 0], torch.zeros(40, dtype=torch.long))
-    assert steps.min() == 1
-    jumped = (steps > 1).any(dim=1)
-    assert 10 <= jumped.sum() <= 30
-    assert (steps[jumped] == 1).float().mean() > 0.8
-    assert collate(rows)["position_ids"].max() < 4_000
 
 
 def test_a_separate_document_teaches_its_chain_and_not_its_question():

@@ -16,7 +16,7 @@ SMALL = Recipe(
     width=16,
     layers=1,
     heads=2,
-    echoes=Stage(8, (), 2, context=160, batch=4, lr=1e-3),
+    echoes=Stage(8, (), 2, context=96, batch=4, lr=1e-3),
     stages=(Stage(200, (1, 2), 0, None, 20, lr=1e-3),),
 )
 FEW = (
