@@ -73,8 +73,9 @@ def _highest(summary: pd.DataFrame) -> str:
         means = rows.set_index("method")["accuracy"]
         trained = means[[name for name in means.index if name in METHODS]]
         base = means.get("Base student", float("nan"))
+        first = " and of ".join(trained.index[trained == trained.max()])
         lines.append(
-            f"- `{split}`: the highest mean of a trained method is that of {trained.idxmax()}; "
+            f"- `{split}`: the highest mean of a trained method is that of {first}; "
             f"{(trained < base).sum()} of {len(trained)} lie below the base student."
         )
     return "\n".join(lines)

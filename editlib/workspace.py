@@ -172,7 +172,10 @@ class Workspace:
         return record["files"]
 
     def _hint(self, maker: str | None = None) -> str:
-        return f"make reproduce PROFILE={self.name}" + (f" ONLY={maker[:2]}" if maker else "")
+        elsewhere = self.folder.parent != RESULTS
+        said = f"make reproduce PROFILE={self.name}"
+        said += f" RESULTS={self.folder.parent}" if elsewhere else ""
+        return said + (f" ONLY={maker[:2]}" if maker else "")
 
     def _intact(self, folder: Path, fingerprint: str) -> bool:
         record = _read_seal(folder)

@@ -98,6 +98,17 @@ def test_a_mirror_is_made_that_the_kit_reads(repositories, monkeypatch, capsys):
         (lambda bbh, cascod: (cascod / "dataset").rename(cascod / "x"), "CasCoD holds no dataset"),
         (lambda bbh, cascod: put(bbh / "bbh" / "sums.json", "version https:"), "sums.json: expect"),
         (lambda bbh, cascod: put(bbh / "bbh" / "sums.json", "[]"), "a list of examples"),
+        (
+            lambda bbh, cascod: put(bbh / "bbh" / "sums.json", '{"examples": "abc"}'),
+            "a list of examples, each with input, target as text",
+        ),
+        (
+            lambda bbh, cascod: put(
+                bbh / "bbh" / "sums.json", '{"examples": [{"input": "1 + 1"}]}'
+            ),
+            "each with input, target as text",
+        ),
+        (lambda bbh, cascod: put(bbh.parent / "data", "a file"), "cannot be written: Not a dir"),
     ],
 )
 def test_a_repository_of_another_layout_is_one_line(repositories, capsys, edit, message):

@@ -310,6 +310,9 @@ def test_the_readme_says_who_is_highest_and_who_lies_below_the_base_student():
     assert (
         "`families`: the highest mean of a trained method is that of Std-CoT; 1 of 2 lie" in block
     )
+    equal = summary.assign(accuracy=0.5)
+    block = report.results_block(equal, pd.DataFrame({"decided": []}, dtype=bool))
+    assert "is that of Std-CoT and of EDIT; 0 of 2 lie" in block
 
 
 def test_the_readme_says_which_differences_are_decided():

@@ -31,7 +31,10 @@ def convert(bbh: Path, cascod: Path, out: Path) -> list[str]:
 
     Raises KitError where a repository does not hold what is named above.
     """
-    questions = {path.stem: _json(path, "examples") for path in _files(bbh, "bbh/*.json")}
+    questions = {
+        path.stem: _json(path, "examples", ("input", "target"))
+        for path in _files(bbh, "bbh/*.json")
+    }
     for task, rows in questions.items():
         texts = [{"input": row["input"], "target": row["target"]} for row in rows]
         named = [{"id": f"bbh/{task}/{n}", "task": task} | row for n, row in enumerate(texts)]
@@ -53,7 +56,9 @@ def _completions(bbh: Path, questions: dict[str, list[dict]], out: Path) -> list
     said, written = [], 0
     for path in _files(bbh, f"{_CODEX}/*_few_shot_template*.json"):
         task = path.name.partition("_few_shot_template")[0]
-        found = _aligned(questions.get(task, []), _json(path, "outputs"))
+        found = _aligned(
+            questions.get(task, []), _json(path, "outputs", ("input", "target", "prediction"))
+        )
         if missing := len(questions.get(task, [])) - len(found):
             said.append(f"{task} is left out: {missing} of its questions have no completion")
         elif found:
@@ -128,14 +133,18 @@ def _text(path: Path) -> str:
         raise KitError(f"{path}: not UTF-8 ({error}); check the repository out again") from error
 
 
-def _json(path: Path, rows: str) -> list[dict]:
+def _json(path: Path, name: str, fields: Sequence[str]) -> list[dict]:
+    """The rows of a list in a JSON object, each with these fields, all text."""
     try:
-        return json.loads(_text(path))[rows]
-    except (ValueError, KeyError, TypeError) as error:
-        raise KitError(
-            f"{path}: expected a JSON object with a list of {rows}; check out the commit that "
-            "README.md names"
-        ) from error
+        rows = json.loads(_text(path))[name]
+        if all(isinstance(row[field], str) for row in rows for field in fields):
+            return rows
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise KitError(
+        f"{path}: expected a JSON object with a list of {name}, each with {', '.join(fields)} as "
+        "text; check out the commit that README.md names"
+    )
 
 
 def _lines(rows: Iterable[dict]) -> str:
@@ -143,7 +152,12 @@ def _lines(rows: Iterable[dict]) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    atomic_write(path, lambda temporary: temporary.write_bytes(text.encode()))
+    try:
+        atomic_write(path, lambda temporary: temporary.write_bytes(text.encode()))
+    except OSError as error:
+        raise KitError(
+            f"{path} cannot be written: {error.strerror}; name another folder"
+        ) from error
 
 
 def main(argv: Sequence[str] | None = None) -> int:
