@@ -2,14 +2,26 @@
 
 import hashlib
 import json
+import random
+from collections import Counter
 from dataclasses import asdict
+from operator import eq
 
 import pytest
 from transformers import AutoModelForCausalLM
 
-from editlib import base_student, puzzles
+from editlib import base_student, decoding, profiles, prompts, puzzles
+from editlib.answers import read_answer
 from editlib.base_student import Recipe, Stage
-from editlib.bases import BUNDLED
+from editlib.bases import BUNDLED, load_tokenizer
+
+STUDENT = profiles.load("mini").student
+WITH_OPTIONS = (
+    "tracking_shuffled_objects",
+    "date_understanding",
+    "logical_deduction",
+    "temporal_sequences",
+)
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +59,20 @@ def test_the_weights_fit_into_the_repository():
 
 def test_the_weights_are_of_the_size_the_card_names(card):
     assert AutoModelForCausalLM.from_pretrained(BUNDLED).num_parameters() == card["parameters"]
+
+
+@pytest.mark.parametrize("name", WITH_OPTIONS)
+def test_it_reads_the_options_of_easy_questions(name):
+    """And does not give one letter to all: then no method could be told from another there."""
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(BUNDLED), load_tokenizer(STUDENT)
+    family, rng = puzzles.FAMILIES[name], random.Random(0)
+    asked = {family.ask(family.draw(rng, 2)) for _ in range(400)}
+    texts = sorted(text for text in asked if puzzles.split_of(text) == "validation")[:24]
+    told = decoding.greedy(model.eval(), tokenizer, list(map(prompts.student, texts)), 160, 24)
+    answers = list(map(read_answer, told))
+    right = [puzzles.reason(puzzles.read_question(t), puzzles.Voice(t)).answer for t in texts]
+    assert sum(map(eq, answers, right)) / len(texts) > 0.6
+    assert max(Counter(answers).values()) / len(texts) < 0.75
 
 
 SMALL = Recipe(
