@@ -56,7 +56,7 @@ report: $(BUILT) ## rebuild report.html and the results table of README.md (seco
 	@$(RUN) -m editlib.report --readme $(WHERE)
 
 test: $(BUILT) ## run the tests (5 min on 2 cores, offline)
-	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal
 
 bench: $(BUILT) ## time the fast paths beside plain ones, write results/bench/ (10 min on 2 cores)
 	@$(RUN) -m editlib.bench

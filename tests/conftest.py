@@ -11,6 +11,11 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 TEXT = "Q A : 5 minus plus 2 is 3 4 7 8 . The answer Therefore , the so we get what"
 
 
+def pytest_collection_modifyitems(items):
+    """The longest test first, so that no core waits for it in the end."""
+    items.sort(key=lambda item: item.name != "test_smoke_through_make")
+
+
 @pytest.fixture(scope="session")
 def tok() -> PreTrainedTokenizerFast:
     vocabulary = {word: i for i, word in enumerate(["<unk>", "<end>", *TEXT.split()])}
