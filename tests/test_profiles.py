@@ -59,6 +59,7 @@ def test_a_value_is_overridden_by_its_dotted_name():
         ("mini", ["training.krsl.lr"], "expected dotted.name=value"),
         ("mini", ["training.krsl.lr=fast"], r"training.krsl.lr: .*number.*found 'fast'"),
         ("mini", ["training.krsl.lr=-1"], "training.krsl.lr: .*greater than 0"),
+        ("mini", ["training.krsl.lr=.nan"], "training.krsl.lr: .*finite number .found nan"),
         ("mini", ["training.seeds=[1, 2"], "not valid YAML"),
         ("mini", ["training.seeds=[1, 2, 1]"], "training.seeds: .*1 is named more than once"),
         ("mini", ["training.methods=[EDIT, EDIT]"], "'EDIT' is named more than once"),
@@ -147,6 +148,7 @@ def test_where_how_fast_and_at_what_price_a_teacher_is_asked_makes_no_stage_stal
     ("changes", "message"),
     [
         ("budget: 5", "budget needs prices"),
+        ("budget: .inf, prices: {prompt: 1, completion: 2}", "budget: .*finite number"),
         ("temperature: 1.6", r"highest_temperature 1\.5 is below temperature 1\.6"),
         ("top_p: 0", "top_p: .*greater than 0"),
         ("api_key: sk-planted", "api_key: Extra inputs"),

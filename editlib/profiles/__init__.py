@@ -56,7 +56,9 @@ Once = AfterValidator(_once)  # a validator of lists
 
 class Settings(BaseModel):
     # A wrong value may be a key in the wrong place: no traceback repeats it.
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False
+    )
 
 
 class Questions(Settings):
