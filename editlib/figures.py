@@ -28,6 +28,7 @@ WIDTH = 6.5  # inches
 FATES = {"right": "#0072b2", "wrong": "#d55e00", "dropped": "#c9ccd1"}  # of a CoT, of a pair
 SUBSETS = {"D+dual": FATES["right"], "D-dual": FATES["wrong"]}
 SUBSET_MARKERS = {"D+dual": "o", "D-dual": "X"}
+GOLDEN = (math.sqrt(5) - 1) / 2  # its multiples, less their whole part, spread evenly
 
 
 def teacher_accuracy(table: pd.DataFrame) -> Figure:
@@ -84,8 +85,9 @@ def share_by_task(
     fig, ax = _horizontal(len(tasks), height=0.33)
     for subset in [name for name in SUBSETS if name in set(table["subset"])]:
         part = table[table["subset"] == subset]
-        place = part.groupby("task")["share"].rank(method="first", pct=True) - 0.5
-        height = part["task"].map(tasks.index) + 0.6 * place  # spread, so that dots do not hide
+        rank = part.groupby("task")["share"].rank(method="first")
+        place = rank * GOLDEN % 1 - 0.5  # neighbours stand apart, and no trend appears
+        height = part["task"].map(tasks.index) + 0.6 * place
         style = {"color": SUBSETS[subset], "ms": 3, "alpha": 0.6, "label": subset}
         ax.plot(100 * part["share"], height, "o", **style)
     medians = 100 * table.groupby("task")["share"].median()[tasks]
@@ -205,9 +207,10 @@ BESIDE_PAPER = {  # the legend of ours beside theirs
 def loss_curves(curves: pd.DataFrame) -> Figure:
     """Training loss (nats per token) by update; lines are means over seeds, bands their range.
 
+    Each panel has its own scale: wrong key tokens are unlikely from the start.
     curves: method, seed, step, tokens (one panel each), nll.
     """
-    figure, axes = _panels(_in_order(curves["tokens"]), height=2.9, sharex=False)
+    figure, axes = _panels(_in_order(curves["tokens"]), height=2.9, sharex=False, sharey=False)
     for name, ax in axes.items():
         sns.lineplot(
             curves[curves["tokens"] == name],
@@ -217,6 +220,7 @@ def loss_curves(curves: pd.DataFrame) -> Figure:
             errorbar=("pi", 100),
         )
         ax.set(xlabel="updates", ylabel="")
+        ax.set_ylim(0, None)
     next(iter(axes.values())).set_ylabel("NLL (nats per token)")
     _legend(figure, {name: {"color": _colour(name)} for name in _students(curves)})
     return figure
@@ -788,12 +792,12 @@ def _blank(height: float) -> Figure:
 
 
 def _panels(
-    names: Sequence[str], height: float, sharex: bool = True
+    names: Sequence[str], height: float, sharex: bool = True, sharey: bool = True
 ) -> tuple[Figure, dict[str, Axes]]:
     """A row of panels, three at most in each, and their axes by name."""
     rows, columns = math.ceil(len(names) / 3), min(len(names), 3)
     figure = _blank(height * rows)
-    grid = figure.subplots(rows, columns, sharex=sharex, sharey=True, squeeze=False)
+    grid = figure.subplots(rows, columns, sharex=sharex, sharey=sharey, squeeze=False)
     for spare in grid.flat[len(names) :]:
         spare.remove()
     axes = dict(zip(names, grid.flat, strict=False))

@@ -1,8 +1,10 @@
 import io
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 
 from editlib import figures, mistakes
 
@@ -76,6 +78,14 @@ def test_each_pair_is_a_dot_and_each_task_has_its_median():
     assert lines["D+dual"] == [10, 30] and lines["D-dual"] == [20, 50]
     assert lines["median"] == pytest.approx([15, 40])
     assert lines["paper"] == [4.7, 4.7]
+
+
+def test_dots_of_a_task_are_spread_without_a_trend():
+    shares = pd.DataFrame({"task": "one", "subset": "D+dual", "share": np.linspace(0, 1, 100) ** 2})
+    (ax,) = figures.share_by_task(shares, "share (%)").axes
+    heights = ax.lines[0].get_ydata()
+    assert abs(scipy.stats.spearmanr(shares["share"], heights).statistic) < 0.05
+    assert np.abs(np.diff(heights)).min() > 0.1
 
 
 def test_a_subset_without_pairs_is_not_drawn():
