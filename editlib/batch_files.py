@@ -8,6 +8,7 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import sha256
 from itertools import accumulate
 from pathlib import Path
 
@@ -134,7 +135,7 @@ class BatchRead:
     """What a file of results brought, in lines."""
 
     new: int
-    known: int  # completions that were in the store already
+    known: int  # failures that were read before, and completions that were in the store already
     failed: int  # requests without a completion: they are asked again
     example: str  # of a failure
     bad: tuple[BadLine, ...]  # lines that cannot be used
@@ -146,16 +147,19 @@ def read_results(
     """Add the completions of a result or error file to a store.
 
     Lines that are no results, or answer what this store never sent, are counted as bad. A result
-    that is no chat completion was paid for and has failed. Raises BadLine if there is no such file.
+    that is no chat completion was paid for and has failed. A failure that is read once more costs
+    nothing, and says nothing of a later batch. Raises BadLine if there is no such file.
     """
     bad: list[BadLine] = []
-    read = list(each(path, partial(_result, store, settings), bad))
-    rows = [row for row in read if isinstance(row, Completion)]
-    failed = [row for row in read if isinstance(row, Failure)]
+    read = list(each(path, partial(_digested, store, settings), bad))
+    rows = [found for _, found in read if isinstance(found, Completion)]
+    failed = {line: found for line, found in read if isinstance(found, Failure)}
+    for line in store.failed_before(failed):
+        del failed[line]
     new = store.add_all((row, None) for row in rows)
-    _note(store, {failure.key: failure for failure in failed})
-    example = failed[0].reason if failed else ""
-    return BatchRead(new, len(rows) - new, len(failed), example, tuple(bad))
+    _note(store, failed)
+    example = next((failure.reason for failure in failed.values()), "")
+    return BatchRead(new, len(read) - new - len(failed), len(failed), example, tuple(bad))
 
 
 @dataclass(frozen=True)
@@ -168,10 +172,17 @@ class Failure:
 
 
 def _note(store: CompletionStore, failed: Mapping[str, Failure]) -> None:
-    for key in store.waiting(list(failed)):  # a file may be read twice, and was paid once
-        if failed[key].lost:
-            store.note_lost(failed[key].lost)
-    store.note_failed(failed)
+    for failure in failed.values():
+        if failure.lost:
+            store.note_lost(failure.lost)
+    store.note_failed({line: failure.key for line, failure in failed.items()})
+
+
+def _digested(
+    store: CompletionStore, settings: EndpointTeacherSettings, line: dict, where: str
+) -> tuple[str, Completion | Failure]:
+    digest = sha256(json.dumps(line, sort_keys=True).encode()).hexdigest()
+    return digest, _result(store, settings, line, where)
 
 
 def _result(

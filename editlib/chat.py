@@ -39,6 +39,7 @@ KEY_LENGTH = 16  # characters; what is shorter may be a word of a reply and no s
 CHARACTERS = 4  # a token, where no server has counted any
 _ANSWER = "answer"  # the extension of a response that holds what was read in it
 _NO_KEY = "none"  # for servers that need no key; the client wants one
+_ASTRAY = (httpx2.TooManyRedirects, httpx2.RemoteProtocolError)  # where redirects may lead
 
 
 class BadEndpoint(KitError):
@@ -226,7 +227,9 @@ def client(
         api_key=_key(settings) or _NO_KEY,
         max_retries=settings.retries,
         timeout=None,  # of parts of a try; _Carrier bounds the whole
-        http_client=_Client(transport=_Carrier(settings, faults, lose), follow_redirects=True),
+        http_client=_Client(
+            faults, transport=_Carrier(settings, faults, lose), follow_redirects=True
+        ),
     )
 
 
@@ -258,6 +261,18 @@ def _key(settings: EndpointTeacherSettings) -> str:
 
 
 class _Client(httpx2.AsyncClient):
+    def __init__(self, faults: Counter, **options) -> None:
+        super().__init__(**options)
+        self._faults = faults
+
+    async def send(self, request: httpx2.Request, **options) -> httpx2.Response:
+        """Counts what no try shows: one that was sent on and on, or to no address."""
+        try:
+            return await super().send(request, **options)
+        except _ASTRAY:
+            self._faults["redirect"] += 1
+            raise
+
     def build_request(self, method: str, url: str, *, timeout: object, **parts) -> httpx2.Request:
         """As the client on top hands it over: there is nothing to merge with."""
         return httpx2.Request(method, _parsed(url), **parts)
@@ -321,7 +336,7 @@ class _Carrier(httpx2.AsyncBaseTransport):
         response = _unpacked(status, headers, content)
         if response is None:
             raise self._broken_reply(request, status, content)
-        if response.is_error:
+        if not (response.is_success or response.has_redirect_location):
             self._faults[f"HTTP {status}"] += 1
         if response.is_success:
             answer = read(Answer, response.content)
@@ -400,4 +415,6 @@ def kind(error: openai.OpenAIError) -> str:
         return f"HTTP {error.status_code}"
     if isinstance(error, openai.APITimeoutError):
         return "timeout"
+    if isinstance(error.__cause__, _ASTRAY):
+        return "redirect"
     return "broken reply" if isinstance(error.__cause__, httpx2.DecodingError) else "connection"

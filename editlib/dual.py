@@ -104,7 +104,7 @@ def own_exemplars(
     """
     right: dict[str, list[Exemplar]] = {question.task: [] for question in questions}
     for question, completion in zip(questions, completions, strict=True):
-        text = re.sub(r"\n\s*\n", "\n", completion.text.strip())  # blank lines part the exemplars
+        text = re.sub(r"\n\s*\n", "\n", _reply(completion))  # blank lines part the exemplars
         if agrees(question, read_answer(text)):
             right[question.task].append(Exemplar(question.text, question.answer, text))
     return {task: tuple(_varied(found)[: prompts.SHOTS + 1]) for task, found in right.items()}

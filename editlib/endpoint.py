@@ -1,6 +1,7 @@
 """A teacher behind an OpenAI-compatible server: many requests at once, within a budget."""
 
 import gc
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +28,11 @@ from editlib.profiles import EndpointTeacherSettings
 
 _COMPLETION = 300  # tokens of a chain of thought, before any is counted
 _OBJECTS = 20_000  # new ones, after which Python looks for cycles; its own setting is 700
+_NEVER_THE_PROMPTS = ("HTTP 401", "HTTP 403", "HTTP 404", "HTTP 429")  # whatever is asked
+_LEFT_UNREAD = (
+    "Prompts that are refused for good (too long, filtered) may be left unread: list their HTTP "
+    "status in teacher.unanswerable"
+)
 _HOPELESS = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
 
 
@@ -137,7 +143,7 @@ class _Run:
         self.lost: list[Lost] = []
         self.row = 0  # requests that failed since one was answered
         self.example = ""
-        self.stopped: KitError | None = None
+        self.stopped: KitError | bool = False  # True: given up, see _complaint
         self.bar = tqdm(total=n, desc=desc, unit=" completions", leave=False)
 
     async def complete(self, requests: Mapping[str, Request]) -> None:
@@ -191,7 +197,8 @@ class _Run:
         self.answered, self.row = self.answered + 1, 0
         self._spend(row.prompt_tokens, row.completion_tokens, row.cost)
         if row.finish_reason != "stop":
-            self.faults[f"finish reason {row.finish_reason}"] += 1
+            if not row.refused:  # whose status was counted when it came
+                self.faults[f"finish reason {row.finish_reason}"] += 1
         elif not row.text:
             self.faults["empty reply"] += 1
         self.bar.set_postfix_str(self._spent(), refresh=False)
@@ -202,7 +209,7 @@ class _Run:
         self.example = self.example or chat.without_key(self.settings, chat.reason(error))[:500]
         self.row += 1
         if isinstance(error, _HOPELESS) or self.row >= max(10, self.settings.concurrency):
-            self.stopped = self.stopped or TeacherStopped(self._complaint())
+            self.stopped = self.stopped or True
 
     # --- money
 
@@ -266,7 +273,7 @@ class _Run:
 
     def finish(self) -> None:
         """Raises TeacherStopped where a request has no completion, saying how to go on."""
-        if self.stopped:
+        if isinstance(self.stopped, KitError):
             raise self.stopped
         if self.failed:
             raise TeacherStopped(self._complaint())
@@ -274,12 +281,12 @@ class _Run:
     def _complaint(self) -> str:
         settings = self.settings
         key = "" if chat.has_key(settings) else f" The variable {settings.key_variable} is not set."
+        refused = ". " + _LEFT_UNREAD if any(map(_may_be_the_prompts, self.failed)) else ""
         return (
             f"{self.teacher.name} at {settings.base_url} left {sum(self.failed.values()):,} "
             f"requests unanswered ({_counts(self.failed)}), the first with: {self.example}.{key} "
             f"{self.answered:,} were answered and are stored. Run again: only what is missing is "
-            "asked. Prompts that are refused for good (too long, filtered) may be left unread: "
-            "list their HTTP status in teacher.unanswerable"
+            f"asked{refused}"
         )
 
     def _out_of_money(self, most: float) -> str:
@@ -289,6 +296,10 @@ class _Run:
             f"and what comes next may cost {most:.4f}. What was answered is stored. To go on, "
             "raise teacher.budget and run again: only what is missing is asked"
         )
+
+
+def _may_be_the_prompts(kind: str) -> bool:
+    return bool(re.fullmatch(r"HTTP 4\d\d", kind)) and kind not in _NEVER_THE_PROMPTS
 
 
 def _wasted(lost: Collection[Lost]) -> str:

@@ -1,9 +1,10 @@
 """A transformers model on this machine as teacher: no server, no key."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from hashlib import sha256
+from math import inf
 from pathlib import Path
 
 import torch
@@ -28,6 +29,10 @@ _BLOCK = 2**16  # bytes
 
 class NoModel(KitError):
     """A local teacher's model cannot be loaded."""
+
+
+class BadPrompt(KitError):
+    """A prompt that is empty, or fills all that a local teacher's model can read."""
 
 
 class LocalTeacher:
@@ -60,7 +65,11 @@ class LocalTeacher:
     def complete_many(
         self, requests: Mapping[str, Request], store: CompletionStore, desc: str, known: int
     ) -> None:
-        """See ManyTeacher. Prompts of like length share a batch. Raises NoModel."""
+        """See ManyTeacher. Prompts of like length share a batch.
+
+        Raises NoModel, or BadPrompt before any is completed.
+        """
+        self._check(requests.values())
         with tqdm(total=len(requests), desc=desc, unit=" completions", leave=False) as bar:
             for batch in _batches(requests.values(), self.settings.batch):
                 for request, reply in zip(batch, self._replies(batch), strict=True):
@@ -89,13 +98,24 @@ class LocalTeacher:
                 f"model id that can be downloaded from here: {error}"
             ) from error
 
+    def _check(self, requests: Iterable[Request]) -> None:
+        tokenizer, model = self._loaded
+        # None: a model that no length is too much for
+        most = getattr(model.config.get_text_config(), "max_position_embeddings", None) or inf
+        for request in requests:
+            [ids] = _read(tokenizer, [request])["input_ids"]
+            if not 0 < len(ids) < most:
+                raise BadPrompt(
+                    f"the prompt that ends in {request.prompt[-80:]!r} has {len(ids):,} tokens; "
+                    f"{self.settings.model} reads from 1 to {most - 1:,}, with room to answer. "
+                    "Nothing was asked: show shorter exemplars, or name a model that reads more"
+                )
+
     @torch.inference_mode()
     def _replies(self, batch: Sequence[Request]) -> list[Reply]:
         """All of one temperature, top_p and max_tokens."""
         tokenizer, model = self._loaded
-        texts = [_chat(tokenizer, request.prompt) for request in batch]
-        chats = tokenizer.chat_template is not None  # which writes the special tokens itself
-        inputs = tokenizer(texts, padding=True, return_tensors="pt", add_special_tokens=not chats)
+        inputs = _read(tokenizer, batch, padding=True, return_tensors="pt")
         ids = model.generate(
             **{name: inputs[name].to(model.device) for name in ("input_ids", "attention_mask")},
             do_sample=False,
@@ -154,6 +174,13 @@ def _chat(tokenizer, prompt: str) -> str:
         return prompt
     messages = [{"role": "user", "content": prompt}]
     return tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+
+
+def _read(tokenizer, batch: Sequence[Request], **options):
+    """The token ids of prompts."""
+    texts = [_chat(tokenizer, request.prompt) for request in batch]
+    chats = tokenizer.chat_template is not None  # which writes the special tokens itself
+    return tokenizer(texts, add_special_tokens=not chats, **options)
 
 
 def _sampling(batch: Sequence[Request], name: str, device) -> LogitsProcessorList:

@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 from tqdm import tqdm
 
-from editlib import puzzles
+from editlib import prompts, puzzles
 from editlib.answers import read_answer
 from editlib.completions import (
     Completion,
@@ -218,10 +218,12 @@ def ask(
     """The completion of each request, in order; only what the store lacks is asked.
 
     Each is committed as it arrives. The bar shows after two seconds, so fast teachers are quiet.
+    Raises KitError, before any is asked, where a prompt is no text that can be sent.
     """
     keys = [completion_key(teacher.name, request) for request in requests]
     asked = dict(zip(keys, requests, strict=True))
     missing = {key: asked[key] for key in store.missing(keys)}
+    _refuse_broken(missing.values())
     if isinstance(teacher, ManyTeacher):
         if missing:
             teacher.complete_many(missing, store, desc, known=len(asked) - len(missing))
@@ -231,6 +233,18 @@ def ask(
             store.add(completed(teacher.name, request, reply), reply.truth)
     stored = store.get(keys)  # what is on disk is the fact, even if another process was faster
     return [stored[key] for key in keys]
+
+
+def _refuse_broken(requests: Iterable[Request]) -> None:
+    for request in requests:
+        try:
+            request.prompt.encode()
+        except UnicodeEncodeError as error:
+            raise KitError(
+                f"the prompt that ends in {request.prompt[-80:]!r} holds half a surrogate pair "
+                f"(character {error.start + 1:,}), which cannot be sent or stored; nothing was "
+                "asked. Mend the question or the exemplar that it comes from"
+            ) from error
 
 
 def ask_until_read(
@@ -246,11 +260,16 @@ def ask_until_read(
 
     What does not answer is asked again, at temperatures that rise in equal steps from the
     request's own (where it names one) to the highest; after so many attempts in all it stays
-    unread. answers: whether a text does.
+    unread, as does at once what the server refused. answers: whether a text does, which is given
+    up to where the teacher asks itself another question.
     """
+
+    def unanswered(last: Completion) -> bool:
+        return not (last.refused or answers(prompts.first_reply(last.text)))
+
     tried = [[completion] for completion in ask(teacher, requests, store, desc)]
     for attempt in range(1, attempts):
-        unread = [tries for tries in tried if not answers(tries[-1].text)]
+        unread = [tries for tries in tried if unanswered(tries[-1])]
         again = [retried(request_of(tries[0]), attempt, attempts, highest) for tries in unread]
         answered = ask(teacher, again, store, f"{desc}, attempt {attempt + 1}")
         for tries, completion in zip(unread, answered, strict=True):

@@ -89,6 +89,11 @@ class Completion:
     created: str  # UTC, ISO 8601, to the second
     origin: Origin  # an imported one was not paid for here
 
+    @property
+    def refused(self) -> bool:
+        """Whether a server answered with an HTTP status that leaves the prompt unread for good."""
+        return self.finish_reason.startswith("HTTP ")
+
 
 class BrokenStore(KitError):
     """A completion store that sqlite cannot read or write."""
@@ -129,14 +134,15 @@ def completed(teacher: str, request: Request, reply: Reply, origin: Origin = "as
 
 _COLUMNS = [field.name for field in fields(Completion)]
 _VALUES = attrgetter(*_COLUMNS)
-_ROWS, _TRUTHS, _SENT, _FAILED, _LOST = (
-    f"{name}_{VERSION}" for name in ("completions", "truths", "sent", "failed", "lost")
+_ROWS, _TRUTHS, _SENT, _FAILED, _READ, _LOST = (
+    f"{name}_{VERSION}" for name in ("completions", "truths", "sent", "failed", "read", "lost")
 )
 _SCHEMA = f"""
     CREATE TABLE IF NOT EXISTS {_ROWS} ({", ".join(_COLUMNS)}, PRIMARY KEY (key));
     CREATE TABLE IF NOT EXISTS {_TRUTHS} (key PRIMARY KEY, truth);
     CREATE TABLE IF NOT EXISTS {_SENT} (key PRIMARY KEY, teacher, request);
     CREATE TABLE IF NOT EXISTS {_FAILED} (key PRIMARY KEY);
+    CREATE TABLE IF NOT EXISTS {_READ} (key PRIMARY KEY);
     CREATE TABLE IF NOT EXISTS {_LOST} ({", ".join(Lost.__dataclass_fields__)}, sample DEFAULT 0);
 """
 _ADD = f"INSERT OR IGNORE INTO {_ROWS} VALUES ({', '.join('?' * len(_COLUMNS))})"
@@ -250,11 +256,16 @@ class CompletionStore:
             keys = [(key,) for key in requests]
             self._db.executemany(f"DELETE FROM {_FAILED} WHERE key = ?", keys)
 
-    def note_failed(self, keys: Iterable[str]) -> None:
-        """Remember that a batch service gave these back without a completion."""
+    def note_failed(self, lines: Mapping[str, str]) -> None:
+        """Remember what a batch service gave back without a completion: digest of a line -> key."""
         with self._guarded(), self._db:
-            rows = [(key,) for key in keys]
-            self._db.executemany(f"INSERT OR IGNORE INTO {_FAILED} VALUES (?)", rows)
+            for table, keys in ((_FAILED, lines.values()), (_READ, lines)):
+                rows = [(key,) for key in keys]
+                self._db.executemany(f"INSERT OR IGNORE INTO {table} VALUES (?)", rows)
+
+    def failed_before(self, lines: Iterable[str]) -> set[str]:
+        """Those of the lines (digests) that note_failed was told of, whatever went out since."""
+        return {line for (line,) in self._select("key", _READ, list(lines))}
 
     def waiting(self, keys: Sequence[str]) -> list[str]:
         """Those of the keys that went out in a batch file of which nothing has come back."""

@@ -128,7 +128,7 @@ class RecordedTeacherSettings(Settings):
     # JSONL, see editlib.completions
     completions: Annotated[FilePath, BeforeValidator(_anchored)] | None = Field(None, exclude=True)
     temperature: float = Field(0.2, ge=0)
-    seed: int = 0  # which exemplars a CCP prompt shows: that of the recorded run
+    seed: int | None = 0  # which exemplars a CCP prompt shows: that of the recorded run
 
 
 class SampledTeacherSettings(Settings):
