@@ -84,6 +84,12 @@ class Handler(BaseHTTPRequestHandler):
             self.send(200, b"no gzip at all", **{"Content-Encoding": "gzip"})
         elif way == "moved":
             self.send(307, b"", Location=f"{self.server.url}/elsewhere")
+        elif way == "round":
+            self.send(307, b"", Location=f"{self.server.url}/chat/completions")
+        elif way == "no port":
+            self.send(307, b"", Location="http://127.0.0.1:port/v1")
+        elif way == "nowhere":
+            self.send(307, b"")
         elif way == "sign in":
             self.send(302, b"", Location=f"{self.server.url}/sign-in")
         elif way == "quoted key":

@@ -78,7 +78,7 @@ def test_a_batch_answers_what_would_have_been_asked_at_half_the_price(store, tmp
         done = [result(keys[2]), result(keys[1]), result(keys[3], status=400)]
         read = read_results(store, write(tmp_path / "done.jsonl", done), batch.settings)
         assert (read.new, read.known, read.failed) == (2, 0, 1) and "too long" in read.example
-        assert read_results(store, tmp_path / "done.jsonl", batch.settings).known == 2
+        assert read_results(store, tmp_path / "done.jsonl", batch.settings).known == 3
         got = ask(teacher(server), asked, store, "CEP")
         assert [row.origin for row in got] == ["asked", "batch", "batch", "asked"]
         assert got[1].cost == 0.01 and got[1].text == ANSWER
@@ -136,13 +136,23 @@ def test_a_result_without_a_completion_is_paid_once_and_asked_again(store, tmp_p
     spoilt[0]["response"]["body"]["choices"] = []
     spoilt[1]["response"]["body"] = None
     done = write(tmp_path / "done.jsonl", spoilt)
-    for _ in range(2):
+    for known, failed in ((0, 2), (2, 0)):
         read = read_results(store, done, batch.settings)
-        assert (read.new, read.failed, read.bad) == (0, 2, ())
+        assert (read.new, read.known, read.failed, read.bad) == (0, known, failed, ())
     first, second = (store.lost("m", [request.prompt]) for request in asked)
     assert [(row.cost, row.estimated) for row in first] == [(0.01, False)]
     assert [row.estimated for row in second] == [True] and 0 < second[0].cost < 0.01
     assert store.totals("m").paid == pytest.approx(0.01 + second[0].cost)
+    paid = store.totals("m").paid
+    with pytest.raises(BatchWritten, match="holds 2 requests"):
+        ask(batch, asked, store, "CEP")
+    read_results(store, done, batch.settings)  # which says nothing of what is out now
+    assert store.totals("m").paid == paid
+    with pytest.raises(BatchWaiting, match="2 of 2 requests"):
+        ask(batch, asked, store, "CEP")
+    again = write(tmp_path / "again.jsonl", [row | {"id": "batch_req_2"} for row in spoilt])
+    assert read_results(store, again, batch.settings).failed == 2
+    assert store.totals("m").paid == pytest.approx(2 * paid)
     with pytest.raises(BatchWritten, match="holds 2 requests"):
         ask(batch, asked, store, "CEP")
 
@@ -258,8 +268,12 @@ def test_a_result_that_is_the_key_where_a_completion_should_be_is_named_without_
     assert KEY not in repr(read)
 
 
-def test_a_whole_run_by_batch_files_then_published_and_replayed(profile, tmp_path, capsys):
+@pytest.mark.parametrize("seed", [0, None])
+def test_a_whole_run_by_batch_files_then_published_and_replayed(profile, tmp_path, capsys, seed):
     """Nothing listens at the profile's URL: all three prompts and their retries go by file."""
+    settings = yaml.safe_load(profile.read_text())
+    settings["teacher"]["seed"] = seed
+    profile.write_text(yaml.safe_dump(settings))
     batch, done, sizes = tmp_path / "batch.jsonl", tmp_path / "done.jsonl", []
     for _ in range(9):
         batch.unlink(missing_ok=True)
@@ -278,8 +292,7 @@ def test_a_whole_run_by_batch_files_then_published_and_replayed(profile, tmp_pat
 
     published = tmp_path / "run.jsonl"
     assert command(profile, "export", published) == 0
-    settings = yaml.safe_load(profile.read_text())
-    settings["teacher"] = {"kind": "recorded", "completions": str(published)}
+    settings["teacher"] = {"kind": "recorded", "completions": str(published), "seed": seed}
     (tmp_path / "replay.yaml").write_text(yaml.safe_dump(settings))
     replay = open_workspace(str(tmp_path / "replay.yaml"), [], tmp_path / "results")
     pipeline.annotate(replay)

@@ -302,6 +302,31 @@ def test_what_cannot_be_read_is_asked_again_ever_hotter(store):
     assert len(late.asked) == 7 and again.asked == []
 
 
+def test_what_a_teacher_answers_itself_is_no_answer(store):
+    itself = "It is hard.\n\nQ: Another one?\nA: So the answer is (B)."
+    asked = {"in time": f"So the answer is (A).{itself}", "never": itself}
+    tried = ask_until_read(Fake(asked), list(map(Request, asked)), store, "ask", 3, 1.5)
+    assert [len(tries) for tries in tried] == [1, 3]
+
+
+def test_what_is_refused_is_asked_once_and_what_is_empty_again(store):
+    class Refusing(Fake):
+        def complete(self, request):
+            super().complete(request)
+            return Reply("", "HTTP 400" if request.prompt == "refused" else "stop", None, None)
+
+    asked = [Request("refused"), Request("empty")]
+    tried = ask_until_read(Refusing(), asked, store, "ask", attempts=3, highest=1.5)
+    assert [len(tries) for tries in tried] == [1, 3]
+
+
+def test_a_prompt_that_is_no_text_is_named_before_any_is_asked(store):
+    fake = Fake()
+    with pytest.raises(KitError, match=r"ends in 'a.ud800b' .*\(character 2\)"):
+        ask(fake, [Request("whole"), Request("a\ud800b")], store, "ask")
+    assert fake.asked == []
+
+
 def test_one_attempt_is_one_attempt(store):
     [[row]] = ask_until_read(Fake(), [Request("a")], store, "ask", attempts=1, highest=1.5)
     assert row.text == "echo a"

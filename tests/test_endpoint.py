@@ -138,7 +138,8 @@ def test_a_prompt_that_is_refused_for_good_can_be_left_unread(store, capsys):
             ask(teacher(server), requests(3), store, "CEP")
         rows = ask(teacher(server, unanswerable=[400]), requests(3), store, "CEP")
         assert [row.finish_reason for row in rows] == ["stop", "HTTP 400", "stop"]
-        assert rows[1].text == "" and "finish reason HTTP 400 x1" in capsys.readouterr().out
+        assert rows[1].text == ""
+        assert capsys.readouterr().out.endswith("faults on the way: HTTP 400 x1\n")
         before = len(server.bodies)
         ask(teacher(server), requests(3), store, "CEP")
         assert len(server.bodies) == before
@@ -169,6 +170,36 @@ def test_a_request_that_fails_for_good_does_not_stop_the_others(store, way, kind
         hopeless.clear()
         assert len(ask(impatient, requests(12), store, "CEP")) == 12
         assert all(server.arrivals[f"question {i}"] == 1 for i in range(12) if i not in (3, 4))
+
+
+@pytest.mark.parametrize(
+    ("status", "advised"), [(400, True), (422, True), (401, False), (429, False), (500, False)]
+)
+def test_the_error_counts_as_the_summary_does_and_advises_where_it_helps(
+    store, capsys, status, advised
+):
+    """What is in flight when it gives up fails as well."""
+
+    def script(prompt, before):
+        time.sleep(0.1 if int(prompt.split()[1]) < 10 else 0.5)
+        return status
+
+    with serving(script) as server, pytest.raises(TeacherStopped) as stopped:
+        ask(teacher(server, concurrency=15, retries=0), requests(40), store, "CEP")
+    failed = sum(server.arrivals.values())
+    assert failed >= 15 and f"0 answered, {failed} failed" in capsys.readouterr().out
+    assert f"left {failed} requests unanswered (HTTP {status} x{failed})" in str(stopped.value)
+    assert ("teacher.unanswerable" in str(stopped.value)) == advised
+
+
+@pytest.mark.parametrize(
+    ("way", "kind"), [("round", "redirect"), ("no port", "redirect"), ("nowhere", "HTTP 307")]
+)
+def test_what_is_sent_on_to_nowhere_is_counted(store, capsys, way, kind):
+    left = pytest.raises(TeacherStopped, match=rf"unanswered \({kind} x1\)")
+    with serving(lambda prompt, before: way) as server, left:
+        ask(teacher(server, retries=0), requests(1), store, "CEP")
+    assert f"faults on the way: {kind} x1\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])

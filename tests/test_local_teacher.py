@@ -8,7 +8,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from editlib.completions import CompletionStore, Request
-from editlib.local_teacher import LocalTeacher, NoModel, _Draw
+from editlib.local_teacher import BadPrompt, LocalTeacher, NoModel, _Draw
 from editlib.profiles import LocalTeacherSettings
 from editlib.teacher import ask
 
@@ -74,6 +74,23 @@ def test_a_base_model_has_no_chat(model_folder, tmp_path, store):
     (base / "chat_template.jinja").unlink()
     [row, *_] = ask(teacher(base), requests(), store, "ask")
     assert row.prompt_tokens == len(PROMPTS[0].split())
+
+
+@pytest.mark.parametrize("n", [0, 64, 500])
+def test_a_prompt_that_the_model_cannot_read_is_named_before_any_is_completed(
+    model_folder, tmp_path, store, n
+):
+    base = shutil.copytree(model_folder, tmp_path / "base")
+    (base / "chat_template.jinja").unlink()
+    asked = [Request(PROMPTS[0], max_tokens=1), Request(" ".join(["3"] * n), max_tokens=1)]
+    with pytest.raises(BadPrompt, match=rf"has {n} tokens; .* reads from 1 to 63,"):
+        ask(teacher(base), asked, store, "ask")
+    assert list(store.rows()) == []
+
+
+def test_the_longest_prompt_that_leaves_room_is_answered(model_folder, store):
+    [row] = ask(teacher(model_folder), [Request("3 " * 59, max_tokens=1)], store, "ask")
+    assert (row.prompt_tokens, row.completion_tokens) == (63, 1)
 
 
 def test_what_is_stored_needs_no_model(model_folder, store, monkeypatch):

@@ -143,6 +143,20 @@ def test_own_exemplars_are_right_marked_varied_and_one_more_than_shown():
     assert dual.own_exemplars(asked[:1], [completion(asked[0], "?")]) == {"t": ()}
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("It is hard.\n\nQ: Another one?\nA: So the answer is 1.", []),
+        ("So the answer is 1.\n\nQ: Another one?\nA: It is 2.", ["So the answer is 1."]),
+        ("So the answer is 1.\n\nQ: Another one?\nA: So the answer is 2.", ["So the answer is 1."]),
+    ],
+)
+def test_no_exemplar_shows_a_question_that_the_teacher_asked_itself(text, shown):
+    asked = Question("bbh/t/1", "bbh", "t", "train", "1?", "1")
+    found = dual.own_exemplars([asked], [completion(asked, text)])
+    assert [exemplar.correct for exemplar in found["t"]] == shown
+
+
 def test_no_prompt_shows_its_own_question_among_spare_exemplars():
     four = [Exemplar(f"{n}?", "1", "So the answer is 1.") for n in range(4)]
     assert [e.question for e in prompts.drawn_for("1?", four)] == ["0?", "2?", "3?"]
