@@ -1,5 +1,7 @@
 """The benchmark compares like with like, and says what it measured."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -102,6 +104,27 @@ def test_the_teacher_is_timed_against_a_server_that_takes_its_time(capfd):
     assert 0 < row["mb_before"] <= row["mb_after"]
 
 
+def test_a_replay_has_all_chains_and_pairs_without_its_server(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("EDITLIB_DATA_DIR", str(tmp_path))
+    for folder in ("bbh", "codex_cot"):
+        (tmp_path / folder).mkdir()
+        with (tmp_path / folder / "sums.jsonl").open("w") as file:
+            for n in range(20):
+                row = {
+                    "id": f"bbh/sums/{n}",
+                    "task": "sums",
+                    "input": f"{n} + 0?",
+                    "target": f"{n}",
+                }
+                chain = f"None is added. So the answer is {min(n, 8)}."
+                file.write(json.dumps(row | {"completion": chain}) + "\n")
+    (row,) = teaching.replay(15)
+    assert row["questions"] == row["pairs"] == 15 and row["seconds"] > 0
+    asked = {"exemplars": 8, "CEP": 15, "AHP": 6, "CCP": 9, "second sample": 15 + 6}
+    assert row["completions"] == sum(asked.values())
+    assert capfd.readouterr().out.count(", 0 already answered, ") == 6  # none asked in the replay
+
+
 def test_a_killed_run_loses_nothing_and_pays_twice_for_just_what_was_in_flight():
     (row,) = kills.killed(requests=400, kills=12)
     assert 0 < row["kills"] <= 12 and row["equal"] is True
@@ -155,7 +178,7 @@ def test_the_page_shows_what_the_tables_hold(tmp_path):
         "teacher": pd.DataFrame({"requests": [4000], "share": [0.9]}),
         "kills": pd.DataFrame({"kills": [50], "lost": [0]}),
     }
-    write(tmp_path, tables)
+    write(tmp_path, tables)  # no mirror, no replay
     page = (tmp_path / "README.md").read_text()
     for row in (
         "| sum | 1.23e+03 |",

@@ -45,6 +45,21 @@ def test_the_two_sides_of_bbh_make_the_whole_and_keep_twins_together(mirror):
     assert [{q.split for q in part} for part in parts] == [{"train"}, {"validation"}, {"test"}]
 
 
+def test_options_in_another_order_make_no_other_question(mirror):
+    options = [("red", "blue"), ("blue", "red"), ("red", "green")]
+    rows = [
+        {"id": "", "task": "picks", "input": f"{n}?\nOptions:\n(A) {a}\n(B) {b}", "target": gold}
+        for n in range(20)
+        for (a, b), gold in zip(options, ("(A)", "(B)", "(B)"), strict=True)
+    ]
+    write_rows(mirror / "bbh" / "picks.jsonl", rows)
+    split = [q.split for q in benchmarks.load("bbh", "all") if q.task == "picks"]
+    assert split[::3] == split[1::3] != split[2::3] and len(set(split)) == 3
+    listed = benchmarks.quirks("bbh").query("task == 'picks'")["quirk"].tolist()
+    said = "asked again as {}, with the same gold answer, its options in another order"
+    assert listed[:2] == [said.format(1), said.format(0)] and len(listed) == 40
+
+
 def test_per_task_takes_the_first(mirror):
     assert benchmarks.load("bbh", "all", 3) == benchmarks.load("bbh", "all")[:3]
 
@@ -170,7 +185,7 @@ def test_known_quirks_are_found_and_no_others():
         name: frame["quirk"].str[:12].value_counts().to_dict() for name, frame in found.items()
     }
     assert counts == {
-        "bbh": {"asked again ": 8, "the gold ans": 3, "options of t": 3, "the question": 1},
+        "bbh": {"asked again ": 10, "the gold ans": 3, "options of t": 3, "the question": 1},
         "agieval": {"options prin": 19, "an option wi": 9, "options of t": 8, "asked again ": 4},
         "arc_e": {"options labe": 97},
         "arc_c": {"options labe": 22},

@@ -11,8 +11,10 @@ import traceback
 from contextlib import closing
 from dataclasses import replace
 from itertools import groupby
+from pathlib import Path
 
 import aiohttp
+import pandas as pd
 import pytest
 from pydantic import ValidationError
 
@@ -27,7 +29,7 @@ from editlib.completions import (
 )
 from editlib.endpoint import BudgetReached, EndpointTeacher, TeacherStopped
 from editlib.profiles import BadProfile, EndpointTeacherSettings, load
-from editlib.teacher import ask, ask_until_read
+from editlib.teacher import PuzzleSettings, PuzzleTeacher, ask, ask_until_read
 from editlib.workspace import open_workspace
 from tests.loopback import ECHO, completion, serving
 
@@ -606,7 +608,7 @@ keysteps: {unit: words, ties: library}
 """
 
 
-@pytest.mark.parametrize("status", [None, 400, 401])
+@pytest.mark.parametrize("status", [None, 400])
 def test_the_key_goes_to_the_server_and_nowhere_else(tmp_path, status):
     """The failing servers quote the key in their messages."""
     with serving(lambda prompt, before: status or "ok") as server:
@@ -623,6 +625,62 @@ def test_the_key_goes_to_the_server_and_nowhere_else(tmp_path, status):
     written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     assert len(written) > 3 and not any(KEY.encode() in text for text in written)
     assert KEY.encode() not in done.stdout + done.stderr
+
+
+def files_with(word, folder):
+    """Which files hold a word; tables are read, since they are packed."""
+    held = set()
+    for path in filter(Path.is_file, folder.rglob("*")):
+        table = pd.read_parquet(path).to_csv() if path.suffix == ".parquet" else ""
+        if word.encode() in path.read_bytes() + table.encode():
+            held.add(str(path.relative_to(folder)))
+    return held
+
+
+def quoting(prompt, before):
+    """What the puzzle teacher says, after the key and a word that is no secret."""
+    said = PuzzleTeacher(PuzzleSettings({}, 0.0, 1.0, 0)).complete(Request(prompt)).text
+    return json.dumps(completion(f"No-secret {KEY} {said}")).encode()
+
+
+NOTEBOOK = "01_teacher_prompting"
+
+
+@pytest.mark.parametrize(
+    ("script", "word", "holders"),
+    [
+        (
+            quoting,
+            "No-secret",
+            {
+                "artifacts/completions.sqlite",
+                "artifacts/annotation/cots.parquet",
+                f"notebooks/{NOTEBOOK}.ipynb",
+            },
+        ),
+        (lambda prompt, before: 401, "at fault", {f"artifacts/partial/{NOTEBOOK}.ipynb"}),
+    ],
+)
+def test_a_notebook_that_ran_or_failed_shows_what_was_said_without_the_key(
+    tmp_path, script, word, holders
+):
+    """Found by the same search: the word that the server says beside the key."""
+    with serving(script) as server:
+        text = PROFILE.replace("URL", server.url).replace("[]", f"[{NOTEBOOK}]", 1)
+        (tmp_path / "mine.yaml").write_text(text)
+        done = subprocess.run(
+            [sys.executable, "-m", "editlib.reproduce", "--profile", "mine.yaml", "--results", "."],
+            cwd=tmp_path,
+            env=os.environ | {"TEACHER_KEY": KEY, "OPENAI_LOG": "debug"},
+            capture_output=True,
+            timeout=600,
+        )
+        assert set(server.keys) == {f"Bearer {KEY}"}
+    ran = script is quoting
+    assert (done.returncode == 0, (tmp_path / "mine" / "report.html").exists()) == (ran, ran)
+    assert ran or b"[key] at fault" in done.stderr
+    assert files_with(word, tmp_path / "mine") == holders
+    assert not files_with(KEY, tmp_path) and KEY.encode() not in done.stdout + done.stderr
 
 
 # --- interrupted; for kills see test_bench.py

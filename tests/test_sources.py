@@ -175,6 +175,12 @@ def test_options_keep_the_order_they_are_asked_in_not_that_of_their_scores():
     assert read.answer == "(C)"
 
 
+def test_a_drawing_that_opens_a_question_keeps_its_shape():
+    drawing = "  /\\\n /__\\\nWhat is this?"
+    read = rows.bb_sub({**BIG, "inputs": f" \n\n{drawing}\n  choice: a cat\n  choice: a dog\nA: "})
+    assert read.text == f"{drawing}\nOptions:\n(A) a cat\n(B) a dog"
+
+
 def test_where_no_order_is_printed_the_right_option_is_not_always_the_first():
     read = [tale([], n) for n in range(60)]
     assert {each.answer for each in read} == {"(A)", "(B)", "(C)", "(D)"}

@@ -18,7 +18,7 @@ from urllib.request import urlopen
 from aiohttp import web
 from tqdm import tqdm
 
-from editlib.bench.teaching import REPLY, serving
+from editlib.bench.teaching import saying, serving
 from editlib.completions import Completion, CompletionStore, Request
 from editlib.endpoint import EndpointTeacher
 from editlib.profiles import EndpointTeacherSettings
@@ -110,8 +110,7 @@ async def _echo(request: web.Request) -> web.Response:
     prompt = (await request.json())["messages"][0]["content"]
     SO_FAR[prompt] += 1
     await asyncio.sleep(LATENCY)
-    message = {"message": {"content": f"{prompt}: the answer is 3."}, "finish_reason": "stop"}
-    return web.json_response(REPLY | {"choices": [message]})
+    return saying(f"{prompt}: the answer is 3.")
 
 
 async def _arrivals(request: web.Request) -> web.Response:

@@ -114,12 +114,21 @@ def _read(name: str, task: str) -> list[Read]:
 
 
 def _sides(texts: Iterable[str], division: Division) -> dict[str, str]:
-    """The side of each distinct text, by hash: a question asked twice stays on one side."""
-    ranked = _ranked(set(texts), division.seed)
+    """The side of each text, by the hash of the first of its twins: those stay on one side."""
+    first: dict[tuple[str, ...], str] = {}
+    twin = {text: first.setdefault(_without_order(text), text) for text in texts}
+    ranked = _ranked(first.values(), division.seed)
     test = round(len(ranked) / 5)
     held = test + round((len(ranked) - test) * division.validation)
     sides = ["test"] * test + ["validation"] * (held - test) + ["train"] * (len(ranked) - held)
-    return dict(zip(ranked, sides, strict=True))
+    side = dict(zip(ranked, sides, strict=True))
+    return {text: side[other] for text, other in twin.items()}
+
+
+def _without_order(text: str) -> tuple[str, ...]:
+    """What twins share: the question and its options, whatever their letters."""
+    listed = options(text)
+    return (text.rpartition("Options:\n")[0], *sorted(listed.values())) if listed else (text,)
 
 
 def _ranked(texts: Iterable[str], seed: int) -> list[str]:
@@ -192,14 +201,20 @@ def _standing(read: dict[str, Read]) -> Iterator[tuple[str, str, str]]:
 def _twins(read: dict[str, Read]) -> Iterator[tuple[str, str, str]]:
     groups = defaultdict(list)
     for id, each in read.items():
-        groups[each.text].append(id)
+        groups[_without_order(each.text)].append(id)
     for ids in groups.values():
-        opposite = len({read[id].answer for id in ids}) > 1
+        opposite = len({_gold(read[id]) for id in ids}) > 1
+        order = ", its options in another order" if len({read[id].text for id in ids}) > 1 else ""
         for id in ids if len(ids) > 1 else ():
             twins = ", ".join(other.rpartition("/")[2] for other in ids if other != id)
             gold = "another" if opposite else "the same"
             yield (
                 id,
-                f"asked again as {twins}, with {gold} gold answer",
+                f"asked again as {twins}, with {gold} gold answer{order}",
                 "kept, on one side of a split",
             )
+
+
+def _gold(read: Read) -> str:
+    """The gold answer, in the words of its option if it is a letter."""
+    return options(read.text).get(read.answer[1:-1], read.answer)

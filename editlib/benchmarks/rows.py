@@ -35,7 +35,12 @@ def lettered(question: str, options: Sequence[str]) -> str:
     (B) that
     """
     lines = [f"({x}) {' '.join(o.split())}" for x, o in zip(_LETTERS, options, strict=False)]
-    return "\n".join([question.strip(), "Options:", *lines])
+    return "\n".join([_trimmed(question), "Options:", *lines])
+
+
+def _trimmed(text: str) -> str:
+    """Without blank lines around it; blanks before the first word may be of a drawing, and stay."""
+    return re.sub(r"^\s*\n", "", text).rstrip()
 
 
 def bbh(row: Mapping) -> Read:
@@ -116,8 +121,8 @@ def _as_asked(text: str, targets: Sequence[str]) -> tuple[str, list[str]]:
     options = re.findall(printed, text)
     if sorted(options) != sorted(targets):
         options = sorted(targets, key=lambda target: blake2b(f"{text}|{target}".encode()).digest())
-    bare = re.sub(printed, "", text).strip().removeprefix("Q: ")
-    return re.sub(r"\s*\nA:\s*$", "", bare).strip(), options
+    bare = _trimmed(re.sub(printed, "", text)).removeprefix("Q: ")
+    return _trimmed(re.sub(r"\s*\nA:\s*$", "", bare)), options
 
 
 def gsm8k(row: Mapping) -> Read:
