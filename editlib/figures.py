@@ -762,7 +762,7 @@ def reasons(table: pd.DataFrame) -> Figure:
 
 
 def judged(table: pd.DataFrame) -> Figure:
-    """How a judge's scores are spread by method (% of questions), for the density of Figure 7.
+    """How a judge's scores are spread by method (% of questions), in place of a density (Figure 7).
 
     A question counts with its mean, and a bar counts the means from half a point below its score
     to less than half a point above it: those of a method add up to all its questions.

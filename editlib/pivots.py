@@ -156,10 +156,9 @@ def question_means(gold: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 def gaps(gold: pd.DataFrame) -> pd.DataFrame:
     """By how much tokens of one part are missed more often than those of another.
 
-    Paired by question and student; a question counts with its own share, as in question_means():
-    a difference is that of two of its means. Returns method, part,
-    other, seeds, questions, difference (share missed, part less other), low, high (95 %, as in
-    _interval), p, p_holm (over all rows).
+    Paired by question and student; a question counts with its own share, so a difference is that
+    of two means of question_means(). Returns method, part, other, seeds, questions, difference
+    (share missed, part less other), low, high (95 %, as in _interval), p, p_holm (over all rows).
     """
     rows = []
     for method, own in gold.groupby("method", sort=False):
