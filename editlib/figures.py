@@ -658,6 +658,8 @@ OUTCOMES = {  # of an answer: colour, hatch
 def foreseen(table: pd.DataFrame) -> Figure:
     """Share (%) of tokens of right chains that are not a student's first choice; dots are seeds.
 
+    The accuracy of a seed is a mean over questions.
+
     table: method, seed, part (one panel each), accuracy.
     """
     methods = _students(table)
@@ -760,23 +762,25 @@ def reasons(table: pd.DataFrame) -> Figure:
 
 
 def judged(table: pd.DataFrame) -> Figure:
-    """Density of a judge's scores by method, as Figure 7; a question counts with its mean.
+    """How a judge's scores are spread by method (% of questions), in place of a density (Figure 7).
 
-    The curves are smoothed (a kernel) and end where the scale does.
+    A question counts with its mean, and a bar counts the means from half a point below its score
+    to less than half a point above it: those of a method add up to all its questions.
 
     table: question_id, method, score.
     """
     figure = _blank(height=2.9)
     ax = figure.subplots()
-    means = table.groupby(["method", "question_id"])["score"].mean().dropna()
-    for method in [name for name in WRITERS if name in means.index.get_level_values(0)]:
-        style = {"color": WRITERS[method], "label": method, "fill": True, "alpha": 0.15}
-        sns.kdeplot(means[method], ax=ax, clip=(1, 10), warn_singular=False, linewidth=1.5, **style)
-    ax.set(xlabel="score of the judge (mean over orders)", ylabel="density", xlim=(1, 10))
+    means = table.groupby(["method", "question_id"])["score"].mean().dropna().reset_index()
+    colours = {name: colour for name, colour in WRITERS.items() if name in set(means["method"])}
+    bars = {"bins": np.arange(0.5, 11), "stat": "percent", "common_norm": False, "shrink": 0.8}
+    looks = {"multiple": "dodge", "palette": colours, "alpha": 1, "linewidth": 0, "legend": False}
+    if colours:
+        sns.histplot(means, x="score", hue="method", hue_order=[*colours], ax=ax, **bars, **looks)
+        figure.legend([Patch(color=colour) for colour in colours.values()], colours, **_BELOW)
+    ax.set(xlabel="score of the judge (mean over orders)", ylabel="questions (%)", xlim=(0.5, 10.5))
     ax.set_xticks(range(1, 11))
     sns.despine(figure)
-    if ax.get_legend_handles_labels()[0]:
-        figure.legend(*ax.get_legend_handles_labels(), **_BELOW)
     return figure
 
 

@@ -143,21 +143,22 @@ def foresight(model, rows: Sequence[dict]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def pooled(gold: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Means over tokens for each group: the columns of by, tokens, nll, accuracy."""
-    weighted = gold.assign(**{name: gold[name] * gold["tokens"] for name in ("nll", "accuracy")})
-    table = weighted.groupby(list(by), sort=False)[["tokens", "nll", "accuracy"]].sum()
-    return table.assign(
-        nll=table["nll"] / table["tokens"], accuracy=table["accuracy"] / table["tokens"]
-    ).reset_index()
+def question_means(gold: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Means over questions, a long one counting as much as a short one, as gaps() compares them.
+
+    Returns the columns of by, questions, nll, accuracy.
+    """
+    table = gold.groupby(list(by), sort=False)
+    means = {name: (name, "mean") for name in ("nll", "accuracy")}
+    return table.agg(questions=("question_id", "nunique"), **means).reset_index()
 
 
 def gaps(gold: pd.DataFrame) -> pd.DataFrame:
     """By how much tokens of one part are missed more often than those of another.
 
-    Paired by question and student; a question counts with its own share. Returns method, part,
-    other, seeds, questions, difference (share missed, part less other), low, high (95 %, as in
-    _interval), p, p_holm (over all rows).
+    Paired by question and student; a question counts with its own share, so a difference is that
+    of two means of question_means(). Returns method, part, other, seeds, questions, difference
+    (share missed, part less other), low, high (95 %, as in _interval), p, p_holm (over all rows).
     """
     rows = []
     for method, own in gold.groupby("method", sort=False):

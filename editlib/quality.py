@@ -387,36 +387,64 @@ def read_scores(reply: str) -> list[int] | None:
     return [int(score) for score in found.groups()] if found else None
 
 
+def balanced(scores: pd.DataFrame) -> pd.DataFrame:
+    """The scores of judge(), those of questions not read in all six orders set to missing.
+
+    Where all are read each answer stands twice in each place, so what places are worth cancels
+    from the means of answers, and what answers are worth from the means of places.
+    """
+    whole = scores["score"].notna().groupby(scores["question_id"]).transform("all")
+    return scores.assign(score=scores["score"].where(whole))
+
+
 def score_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """Mean score by method: method, questions, unparsed (share of its scores), score, low, high.
+    """Mean score by method, over the questions that were read in all orders.
 
     A question counts with its mean over orders; the interval (95 %, t) ranges over questions.
+    Returns method, unparsed (share of all its scores), questions, left_out (questions not read in
+    all orders), score, low, high; these three are missing where no question is left.
     """
-    rows = []
-    for method, part in scores.groupby("method", sort=False):
-        means = part.groupby("question_id")["score"].mean().dropna()
-        interval = statistics.over_seeds(means) if len(means) else (np.nan,) * 3
-        rows.append((method, len(means), part["score"].isna().mean(), *interval))
-    return pd.DataFrame(rows, columns=["method", "questions", "unparsed", "score", "low", "high"])
+    unparsed = scores["score"].isna().groupby(scores["method"]).mean()
+    means = _question_scores(scores)
+    rows = [(name, unparsed[name], *_over_questions(means[name])) for name in means]
+    names = ["method", "unparsed", "questions", "left_out", "score", "low", "high"]
+    return pd.DataFrame(rows, columns=names)
 
 
-def judged_difference(scores: pd.DataFrame, method: str, baseline: str) -> tuple[float, ...]:
-    """How many points a method is scored above a baseline, low, high (95 %, t over questions).
+def judged_difference(scores: pd.DataFrame, method: str, baseline: str) -> dict:
+    """How many points a method is scored above a baseline, paired by question.
 
-    Paired by question, each with its mean over orders.
+    Questions count as in score_table(). Returns method, baseline, questions, left_out, points, low,
+    high (95 %, t over questions).
     """
-    means = scores.pivot_table(index="question_id", columns="method", values="score")
-    return statistics.over_seeds((means[method] - means[baseline]).dropna())
+    means = _question_scores(scores)
+    values = (method, baseline, *_over_questions(means[method] - means[baseline]))
+    names = ("method", "baseline", "questions", "left_out", "points", "low", "high")
+    return dict(zip(names, values, strict=True))
+
+
+def _question_scores(scores: pd.DataFrame) -> pd.DataFrame:
+    """Mean score over orders, one row a question and one column a method."""
+    means = balanced(scores).groupby(["question_id", "method"], sort=False)["score"].mean()
+    return means.unstack(sort=False)
+
+
+def _over_questions(values: pd.Series) -> tuple:
+    """How many values there are, how many are missing; the mean, low and high."""
+    known = values.dropna()
+    interval = statistics.over_seeds(known) if len(known) else (np.nan,) * 3
+    return len(known), len(values) - len(known), *interval
 
 
 def position_bias(scores: pd.DataFrame) -> pd.DataFrame:
-    """What a place is worth: place, score (mean), advantage (points above the other two places).
+    """What a place is worth, over the questions that were read in all orders.
 
-    Each answer stands twice in each place, so its own worth cancels.
+    Returns place, score (mean), advantage (points above the other two places).
     """
-    means = scores.groupby("place")["score"].mean()
-    rest = (means.sum() - means) / (len(means) - 1)
-    return pd.DataFrame({"score": means, "advantage": means - rest}).reset_index()
+    places = balanced(scores).groupby("place")["score"]
+    sums, n = places.sum(), places.count()  # whole points: no advantage is 0, not nearly 0
+    advantage = (JUDGED * sums - sums.sum()) / ((JUDGED - 1) * n)
+    return pd.DataFrame({"score": places.mean(), "advantage": advantage}).reset_index()
 
 
 def agreement(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, float]:

@@ -352,14 +352,21 @@ def test_what_answers_rest_on_adds_up_to_all_answers():
     assert sum(bar.get_width() for bar in bars) == pytest.approx(len(WRITERS) * 100)
 
 
-def test_the_density_of_scores_ends_where_the_scale_does():
-    table = rows(question_id=range(6), method=WRITERS)
-    table["score"] = table["question_id"].map([1, 1, 2, 9, 10, 10].__getitem__)
-    drawn = [
-        area.get_paths()[0].vertices[:, 0] for area in figures.judged(table).axes[0].collections
-    ]
-    assert len(drawn) == len(WRITERS)
-    assert all(places.min() == 1 and places.max() == 10 for places in drawn)
+def spread(figure):
+    """The bars of the judged figure: % of questions by score, from 1 to 10, of each colour."""
+    return {
+        matplotlib.colors.to_hex(bars[0].get_facecolor()): [bar.get_height() for bar in bars]
+        for bars in figure.axes[0].containers
+    }
+
+
+def test_scores_at_the_ends_of_the_scale_count_and_each_method_adds_up_to_all_questions():
+    given = {"teacher": [10] * 6, "Std-CoT": [1, 1, 2, 4.5, 10, 10], "EDIT": [1, 1, 1, 1, 1, None]}
+    table = pd.DataFrame(given).rename_axis("question_id").reset_index()
+    drawn = spread(figures.judged(table.melt("question_id", var_name="method", value_name="score")))
+    assert [sum(drawn[figures.WRITERS[name]]) for name in given] == pytest.approx([100] * 3)
+    counts = [6 / 100 * share for share in drawn[figures.WRITERS["Std-CoT"]]]
+    assert counts == pytest.approx([2, 1, 0, 0, 1, 0, 0, 0, 0, 2])
 
 
 @pytest.mark.parametrize(
@@ -380,9 +387,11 @@ def test_claims_say_where_their_axis_is_not_linear():
     assert sides == [[ax.get_xlim()[0], -10], [10, ax.get_xlim()[1]]]
 
 
-def test_scores_that_never_differ_leave_the_density_empty_and_raise_nothing():
+def test_a_score_that_never_differs_is_one_bar_and_no_score_is_none():
     table = rows(question_id=range(3), method=WRITERS).assign(score=1.0)
-    assert not figures.judged(table).axes[0].collections
+    assert set(map(tuple, spread(figures.judged(table)).values())) == {(100, *[0] * 9)}
+    none = figures.judged(table.assign(score=np.nan))
+    assert not none.axes[0].patches and not none.legends
 
 
 def test_each_study_has_its_own_values_and_each_domain_its_row():

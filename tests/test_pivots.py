@@ -82,16 +82,17 @@ def test_the_interval_ranges_over_seeds_as_well():
     assert one["high"] - one["low"] < two["high"] - two["low"]
 
 
-def gold(missed, seeds=3, questions=30):
+def gold(missed, seeds=3, questions=30, noise=0.01):
     """What gold_path() gives, with the share that is missed by part, and some noise."""
     rng = np.random.default_rng(0)
     rows = [
-        ("EDIT", seed, str(question), part, 1 - share - rng.normal(0, 0.01))
+        ("EDIT", seed, str(question), part, 1 - share - rng.normal(0, noise))
         for seed in range(seeds)
         for question in range(questions)
         for part, share in missed.items()
     ]
-    return pd.DataFrame(rows, columns=["method", "seed", "question_id", "part", "accuracy"])
+    table = pd.DataFrame(rows, columns=["method", "seed", "question_id", "part", "accuracy"])
+    return table.assign(nll=-np.log(table["accuracy"]), tokens=10)
 
 
 def test_a_part_that_is_missed_more_often_is_told_from_one_that_is_not():
@@ -101,6 +102,27 @@ def test_a_part_that_is_missed_more_often_is_told_from_one_that_is_not():
     assert real["low"] < 0.05 < real["high"] and real["p_holm"] < 0.01
     assert none["low"] < 0 < none["high"] and none["p_holm"] > 0.05
     assert (real["seeds"], real["questions"]) == (3, 30)
+
+
+def test_what_is_shown_of_parts_is_what_is_tested_of_them():
+    """One question, of many tokens, says the reverse of all others."""
+    table = pd.concat(
+        [
+            gold({"decided": 0.10, "copied": 0.05, "wording": 0.05}, seeds=2, questions=9),
+            gold({"decided": 0.0, "copied": 0.5, "wording": 0.1}, seeds=2, questions=1).assign(
+                question_id="long", tokens=1000
+            ),
+        ]
+    )
+    means = pivots.question_means(table, ["method", "part"]).set_index("part")
+    tested = pivots.gaps(table).set_index(["part", "other"])["difference"]
+    for (part, other), difference in tested.items():
+        missed = 1 - means["accuracy"]
+        assert missed[part] - missed[other] == pytest.approx(difference)
+    assert means["questions"].eq(10).all()
+    assert means.loc["copied", "nll"] == pytest.approx(
+        table.loc[table["part"] == "copied", "nll"].mean()
+    )
 
 
 def test_a_method_without_mistakes_has_no_share():

@@ -1,6 +1,7 @@
 """Quality of chains: counted by steps on puzzles, and scored by a judge in every order."""
 
 import re
+from itertools import permutations
 
 import numpy as np
 import pandas as pd
@@ -209,6 +210,54 @@ def test_a_judge_who_favours_a_place_is_found_out_and_the_means_stay_fair(tmp_pa
     assert means["b"] - means["a"] == pytest.approx(3)
 
 
+WORTH = {"teacher": 9, "Std-CoT": 4, "EDIT": 6}
+
+
+def replies(score, read, unread_of=30, questions=60):
+    """Scores of judge() where score(method, place); of some questions, orders not read are lost."""
+    rows = [
+        (f"q{q}", i, place, method, 0, score(method, place) if kept else np.nan)
+        for q in range(questions)
+        for i, order in enumerate(permutations(sorted(WORTH)))
+        for kept in [q >= unread_of or read(order)]
+        for place, method in enumerate(order, start=1)
+    ]
+    columns = ["question_id", "order", "place", "method", "run", "score"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_a_fair_judge_unread_in_some_orders_favours_no_place_and_no_method():
+    scores = replies(lambda method, _: WORTH[method], lambda order: order[0] != "teacher")
+    assert quality.position_bias(scores)["advantage"].tolist() == [0, 0, 0]
+    means = quality.score_table(scores).set_index("method")
+    assert means["score"].to_dict() == WORTH
+    assert set(means["left_out"]) == {30} and set(means["questions"]) == {30}
+    assert means["unparsed"].tolist() == pytest.approx([2 / 6 / 2] * 3)  # in half the questions
+
+
+def test_a_judge_of_places_read_where_one_method_stands_first_does_not_favour_it():
+    scores = replies(lambda _, place: 5 + 3 * (place == 1), lambda order: order[0] == "EDIT")
+    found = quality.judged_difference(scores, "EDIT", "Std-CoT")
+    assert (found["points"], found["questions"], found["left_out"]) == (0, 30, 30)
+    assert quality.position_bias(scores)["advantage"].tolist() == [3, -1.5, -1.5]
+
+
+def test_where_no_question_is_read_in_all_orders_nothing_is_said_of_methods_or_places():
+    scores = replies(lambda *_: 5, lambda order: order[0] == "EDIT", unread_of=60)
+    found = quality.judged_difference(scores, "EDIT", "Std-CoT")
+    assert (found["questions"], found["left_out"]) == (0, 60) and np.isnan(found["points"])
+    assert quality.position_bias(scores)["advantage"].isna().all()
+
+
+def test_no_advantage_is_nought_to_the_last_digit(tmp_path):
+    """Means of places that are no binary fractions: 7.0166..., as in a run of 60 questions."""
+    scores = pd.concat(
+        replies(lambda m, _, q=q: (WORTH[m] * q) % 10 + 1, None, 0, 1).assign(question_id=str(q))
+        for q in range(60)
+    )
+    assert quality.position_bias(scores)["advantage"].tolist() == [0, 0, 0]
+
+
 @pytest.mark.parametrize(
     "reply",
     [
@@ -225,6 +274,17 @@ def test_a_reply_of_another_form_is_unparsed_and_counted(tmp_path, reply):
     if reply:
         scores = judged(tmp_path, Fake(reply=reply), NUMBERS)
         assert (quality.score_table(scores)["unparsed"] == 1).all()
+
+
+def test_a_judge_none_of_whose_replies_can_be_read_is_shown_as_such(tmp_path):
+    scores = judged(tmp_path, Fake(reply="I would rather not say."), NUMBERS)
+    means = quality.score_table(scores).set_index("method")
+    assert list(means.index) == ["a", "b", "c"] and means["score"].isna().all()
+    assert means[["unparsed", "questions", "left_out"]].eq([1, 0, 1]).all(axis=None)
+    found = quality.judged_difference(scores, "b", "a")
+    assert (found["questions"], found["left_out"]) == (0, 1) and np.isnan(found["points"])
+    assert quality.position_bias(scores)["place"].tolist() == [1, 2, 3]
+    assert quality.agreement(scores, scores)["n"] == 0
 
 
 def test_agreement_is_whole_with_itself_and_less_with_another():
@@ -297,7 +357,8 @@ def test_judged_differences_are_paired_by_question():
             for m, gain in {"A": 0.0, "B": 1.0 + (q == 0) / 10}.items()
         ]
     )
-    mean, low, high = quality.judged_difference(scores, "B", "A")
-    assert mean == pytest.approx(1.1 / 3 + 2 / 3) and 0.8 < low < mean < high < 1.3
+    found = quality.judged_difference(scores, "B", "A")
+    assert found["points"] == pytest.approx(1.1 / 3 + 2 / 3)
+    assert 0.8 < found["low"] < found["points"] < found["high"] < 1.3
     unpaired = quality.score_table(scores).set_index("method").loc["B"]
     assert unpaired["high"] - unpaired["low"] > 5
