@@ -5,7 +5,7 @@ question and from the form of its gold answer; nothing else of the gold answer i
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Literal
 
@@ -13,17 +13,20 @@ from editlib.records import Question
 
 Kind = Literal["choice", "word", "number", "brackets", "list", "text"]
 
-_ANSWER = (  # "the correct answer", "Answer" at the start of a clause; not "a wrong answer"
-    r"(?:(?:\b(?:the|my|our|so|thus|hence|therefore|final|correct|right|best|only|actual|overall"
-    r"|most|likely|plausible|logical|appropriate|accurate)\s+){1,5}|(?<![\w'’]\s)(?<![\w'’-]))"
-    r"answer(?:\s+(?:choice|option))?|\b(?:the\s+)?(?:correct|right|best)\s+(?:option|choice)"
-)
 _CUE = re.compile(
-    rf"(?:{_ANSWER})[*_]*(?:\s+(?:is|(?:should|must|would) be)\b(?![*_\s]*:)|(?:\s+is)?[*_\s]*:)"
+    r"(?:\banswer(?:\s+(?:choice|option))?|\b(?:correct|right|best)\s+(?:option|choice))[*_]*"
+    r"(?:\s+(?:is|(?:should|must|would) be)\b(?![*_\s]*:)|(?:\s+is)?[*_\s]*:)"
     r"|^[ \t]*[#*_]+[ \t]*(?:(?:the|final|correct)[ \t]+)*answer[*_: \t]*\n",  # a heading
     re.IGNORECASE | re.MULTILINE,
 )
-_SUPPOSED = re.compile(r"\b(?:if|whether|suppos\w+|assum\w+|imagine|not)\s+(?:that\s+)?$", re.I)
+_WHICH = (  # "the correct answer is" is a cue, "a wrong answer is" is none
+    r"\b(?:a|the|my|our|so|thus|hence|therefore|final|correct|right|best|only|actual|overall|most"
+    r"|likely|plausible|logical|appropriate|accurate)\s+"
+)
+_LED = re.compile(rf"(?:^\s*|[^\w\s'’-]\s*|\n\s*|{_WHICH})$", re.I)
+_SUPPOSED = re.compile(
+    rf"\b(?:if|whether|suppos\w+|assum\w+|imagine|not)\s+(?:that\s+)?(?:{_WHICH}){{0,5}}$", re.I
+)
 _UNREAL = re.compile(r"\b(?:if|had|were|otherwise|unless|suppos\w+|assum\w+)\b[^.!?\n]*$", re.I)
 _OPTION = re.compile(r"^\(([A-Z])\)[ \t]?(.*)$", re.MULTILINE)
 _LISTED = re.compile(r"^- (\S+)[ \t]*$", re.MULTILINE)
@@ -106,8 +109,8 @@ def _closed(question: Question) -> tuple[str, ...]:
 
 def found(question: Question, text: str) -> str | None:
     """Where a person looks if there is no marker: the last box or other cue, or all of the text."""
-    cue = max((found.end() for found in _cues(text)), default=-1)
-    box = text.rfind("\\boxed{")
+    last, box = _cue(text), text.rfind("\\boxed{")
+    cue = last.end() if last else -1
     if max(box, cue) < 0:
         return _alone(question, text)
     if any(several.end() == box + len("\\boxed{") for several in _BOXES.finditer(text)):
@@ -124,18 +127,22 @@ def cued(text: str) -> bool:
     >>> cued("The wrong answer is (B).") or cued("Suppose the answer is 3.")
     False
     """
-    return any(_cues(text)) or "\\boxed{" in text
+    return bool(_cue(text)) or "\\boxed{" in text
 
 
 def last_cue(text: str) -> int:
     """Where the last cue or box of a text begins; -1 if there is none."""
-    return max([text.rfind("\\boxed{"), *(cue.start() for cue in _cues(text))])
+    cue = _cue(text)
+    return max(text.rfind("\\boxed{"), cue.start() if cue else -1)
 
 
-def _cues(text: str) -> Iterator[re.Match]:
-    for cue in _CUE.finditer(text):
-        if not supposed(text[max(0, cue.start() - 200) : cue.start()], cue[0]):
-            yield cue
+def _cue(text: str) -> re.Match | None:
+    """The last cue of a text that means what it says."""
+    for cue in reversed([*_CUE.finditer(text)]):
+        before = text[max(0, cue.start() - 200) : cue.start()]
+        if _LED.search(before) and not supposed(before, cue[0]):
+            return cue
+    return None
 
 
 def supposed(before: str, cue: str) -> bool:
