@@ -139,7 +139,7 @@ def last_cue(text: str) -> int:
 def _cue(text: str) -> re.Match | None:
     """The last cue of a text that means what it says."""
     for cue in reversed([*_CUE.finditer(text)]):
-        before = text[max(0, cue.start() - 200) : cue.start()]
+        before = text[max(0, cue.start() - 200) : cue.start()].replace("*", "")
         if _LED.search(before) and not supposed(before, cue[0]):
             return cue
     return None

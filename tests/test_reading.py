@@ -159,6 +159,7 @@ def test_a_person_would_read_so(question, text, read):
         (CHOICE, "The wrong answer is (A) here."),
         (CHOICE, "An incorrect answer is: (A). I pick (B)."),
         (CHOICE, "The first answer is (A)."),
+        (CHOICE, "The wrong **answer** is (A)."),
         (CHOICE, "Suppose the correct answer is (A). Then contradiction. So it must be (B)."),
         (CHOICE, "Suppose the answer is (A). Then contradiction. So it must be (B)."),
         (CHOICE, "So the answer is (A)? No, (B)."),
