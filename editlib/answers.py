@@ -61,9 +61,11 @@ def read_for(question: Question, text: str, mode: Mode | None = None) -> str | N
     strict = read_answer(text)
     if (mode or mode_of(question)) == "strict":
         return strict
-    later = reading.cued(text[text.rfind(MARKER) + len(MARKER) :])  # such as "No. Answer: (B)"
+    before, _, after = text.rpartition(MARKER)
+    later = reading.cued(after)  # such as "No. Answer: (B)"
     told = reading.found(question, text) if later or not strict else None
-    return told or (reading.told(question, strict) if strict else None) or strict
+    sure = strict and not reading.supposed(before, MARKER)
+    return told or (reading.told(question, strict) if sure else None) or strict
 
 
 def agrees(question: Question, read: str | None, mode: Mode | None = None) -> bool:

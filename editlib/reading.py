@@ -14,10 +14,20 @@ from editlib.records import Question
 Kind = Literal["choice", "word", "number", "brackets", "list", "text"]
 
 _CUE = re.compile(
-    r"\b(?:answer|(?:correct|right|best) (?:option|choice))"
-    r"(?:\s+(?:is|should be|must be)\b(?!\s*:)|(?:\s+is)?\s*:)",
-    re.IGNORECASE,
+    r"(?:\banswer(?:\s+(?:choice|option))?|\b(?:correct|right|best)\s+(?:option|choice))[*_]*"
+    r"(?:\s+(?:is|(?:should|must|would) be)\b(?![*_\s]*:)|(?:\s+is)?[*_\s]*:)"
+    r"|^[ \t]*[#*_]+[ \t]*(?:(?:the|final|correct)[ \t]+)*answer[*_: \t]*\n",  # a heading
+    re.IGNORECASE | re.MULTILINE,
 )
+_WHICH = (  # "the correct answer is" is a cue, "a wrong answer is" is none
+    r"\b(?:a|the|my|our|so|thus|hence|therefore|final|correct|right|best|only|actual|overall|most"
+    r"|likely|plausible|logical|appropriate|accurate)\s+"
+)
+_LED = re.compile(rf"(?:^\s*|[^\w\s'’-]\s*|\n\s*|{_WHICH})$", re.I)
+_SUPPOSED = re.compile(
+    rf"\b(?:if|whether|suppos\w+|assum\w+|imagine|not)\s+(?:that\s+)?(?:{_WHICH}){{0,5}}$", re.I
+)
+_UNREAL = re.compile(r"\b(?:if|had|were|otherwise|unless|suppos\w+|assum\w+)\b[^.!?\n]*$", re.I)
 _OPTION = re.compile(r"^\(([A-Z])\)[ \t]?(.*)$", re.MULTILINE)
 _LISTED = re.compile(r"^- (\S+)[ \t]*$", re.MULTILINE)
 _PAIRS = (("True", "False"), ("Yes", "No"), ("yes", "no"), ("valid", "invalid"))
@@ -25,31 +35,40 @@ _NUMBER = re.compile(
     r"(?<![\w.^/,])[-+]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?(?![\w/^:]|[.,][0-9])"
 )
 _WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
-_MORE_WORDS = re.compile(
-    r"\b(?:eleven|twelve|\w+teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty|half|once|twice)\b"
+_LEAD = (  # all that may stand between "the answer is" and the answer
+    r"(?:[\s,:.$(\[*_\"'“”‘’=]|\b[a-z]\s*=|\ban?\b|\b(?i:the|that|this|there|it|we|is|are|have|get"
+    r"|total|of|exactly|equal|to|number|sum|result|value|option|choice|letter|answer|argument"
+    r"|statement|sentence|deductively|clear|clearly|definitely|(?:most )?likely|probably|simply"
+    r"|just|but|rather|indeed)\b)*?"
 )
-_BEFORE = re.compile(  # what may stand between "the answer is" and a number
-    r"(?:\W|\b(?:that|there|are|is|it|we|have|get|a|an|total|of|exactly|equal|to|simply|just|the"
-    r"|number|sum|result|value|but|rather|minus|negative|[a-z])\b)*",
-    re.IGNORECASE,
+_UNIT = (  # all that may stand after a number: "square feet", "apples in the basket"
+    r"(?:\s+(?:[a-z]{3,}(?<!ed)\s+){0,2}(?:[a-z]+(?<![su])s|people|children|men|women|feet|fish"
+    r"|percent|[cmk]m|kg|mph|hour|day|week|month|year|mile|dollar))?"
+    r"(?:\s+(?:(?:in|on|at|of|per)\s+(?:the\s+)?[a-z]+|left|each|total|altogether|old))?\W{0,9}"
 )
-_SYMBOLS = re.compile(r"[<>≤≥≠≈~]|!=|[0-9]!|\\[a-zA-Z]")  # in which a number is not the answer
-_REASON = re.compile(r"[.;!?](?=\s|$)|\n|,?\s\(?\b(?:because|since)\b|[,\s]\s*\(?\bas\s\(?[A-Z]\b")
-_BOXES = re.compile(r"\\boxed\{[^{}]*\}[\s$,]*\b(?:or|and)\b[\s$]*\\boxed\{")
-_NAME = r"(?:\([A-Z]\)|\S+)"
+_AMOUNT = re.compile(rf"{_LEAD}({_NUMBER.pattern}|(?i:{'|'.join(_WORDS)})\b){_UNIT}")
+_SUM = re.compile(r"\s*(?:[a-zA-Z]\s*(?:=|$))?[-+*×·/()=.,\d\s]*")
+_SCALE = re.compile(
+    r"\b(?:(?:dozen|hundred|thousand|million|billion|trillion|third|quarter)s?|times|half|halves)\b"
+)
+_LETTER = re.compile(rf"{_LEAD}(?:\(([A-Za-z])\)|([A-Z])(?:[).:]|(?=,|\W*$)))")
+_REASON = re.compile(
+    r"[.!](?=\s+[^\s=]|\s*$)|;(?=\s)(?!\s*[-+]?[0-9])|\n|,?\s\(?\b(?:because|since)\b"
+    r"|[,\s]\s*\(?\bas\s\(?[A-Z]\b"
+)
+_BOXES = re.compile(  # several in one breath
+    r"\\boxed\{(?:[^{}]|\{[^{}]*\})*\}(?:[^\w.\n]|\b(?:or|and|text|mathrm|[a-z])\b){0,20}\\boxed\{"
+)
+_NAME = r"(?:\([A-Za-z]\)|[A-Z]\b|[-+]?[0-9]\S*)"
 _DENIED = re.compile(
     rf"(?:\b(?:not|cannot|rather than|instead of|neither|nor)|n't)\s+(?:\w+\s+)?{_NAME}"
-    rf"(?:\s*(?:,|\bor\b|\bnor\b|\band\b)\s*{_NAME})*"
+    rf"(?:\s*(?:,|\bor\b|\bnor\b|\band\b)\s*{_NAME})*(?:[^,;]{{0,80}}?\bbut\b)?"
 )
-_REFUSED = re.compile(
-    r"\b(?:wrong|incorrect|impossible|eliminated|excluded|unlikely|ruled out|except|none"
-    r"|everything|anything)\b|\) or\b"
+_REFUSED = re.compile(  # what takes back a letter that it follows, or adds another one
+    r"\b(?:not?|never|none|or|but|if|unless|false|wrong|incorrect|impossible|unlikely|eliminated"
+    r"|excluded|ruled out|except|fails?)\b|n't|\?|\([A-Za-z]\)|\b[A-Z](?=[).:,]|\W*$)"
+    r"|^\W*(?:is|was|seems|can|could|may|might)\b(?!\s+(?:the\s+)?(?:correct|right|best)\b)"
 )
-_VAGUE = re.compile(
-    r"\b(?:than|least|most|about|around|roughly|approximately|over|under|between|or|and"
-    r"|dozens?|hundreds?|thousands?|millions?|billions?|trillions?)\b"
-)
-_LABEL = r"^\W*(?:(?i:option|choice)\s+)?"
 _ROUND = " \t\r\n.,;:!?*_`\"'“”‘’$"
 
 
@@ -90,8 +109,8 @@ def _closed(question: Question) -> tuple[str, ...]:
 
 def found(question: Question, text: str) -> str | None:
     """Where a person looks if there is no marker: the last box or other cue, or all of the text."""
-    cue = max((found.end() for found in _CUE.finditer(text)), default=-1)
-    box = text.rfind("\\boxed{")
+    last, box = _cue(text), text.rfind("\\boxed{")
+    cue = last.end() if last else -1
     if max(box, cue) < 0:
         return _alone(question, text)
     if any(several.end() == box + len("\\boxed{") for several in _BOXES.finditer(text)):
@@ -103,15 +122,36 @@ def found(question: Question, text: str) -> str | None:
 def cued(text: str) -> bool:
     """Whether a text says somewhere that its answer follows.
 
-    >>> cued("The answer is (B).") and cued("**Answer:** 3")
+    >>> cued("The answer is (B).") and cued("**Answer**: 3")
     True
+    >>> cued("The wrong answer is (B).") or cued("Suppose the answer is 3.")
+    False
     """
-    return bool(_CUE.search(text)) or "\\boxed{" in text
+    return bool(_cue(text)) or "\\boxed{" in text
 
 
 def last_cue(text: str) -> int:
     """Where the last cue or box of a text begins; -1 if there is none."""
-    return max([text.rfind("\\boxed{"), *(cue.start() for cue in _CUE.finditer(text))])
+    cue = _cue(text)
+    return max(text.rfind("\\boxed{"), cue.start() if cue else -1)
+
+
+def _cue(text: str) -> re.Match | None:
+    """The last cue of a text that means what it says."""
+    for cue in reversed([*_CUE.finditer(text)]):
+        before = text[max(0, cue.start() - 200) : cue.start()].replace("*", "")
+        if _LED.search(before) and not supposed(before, cue[0]):
+            return cue
+    return None
+
+
+def supposed(before: str, cue: str) -> bool:
+    """Whether the words before a cue, such as "the answer is", deny or only suppose what it says.
+
+    >>> supposed("Suppose that ", "the answer is"), supposed("If it rains, ", "the answer would be")
+    (True, True)
+    """
+    return bool((_UNREAL if "would" in cue else _SUPPOSED).search(before[-200:]))
 
 
 def _alone(question: Question, text: str) -> str | None:
@@ -147,8 +187,8 @@ def boxed(text: str) -> str | None:
 def _braced(text: str) -> str:
     """Up to the brace that closes the one before the text; all of it where none does."""
     depth = 1
-    for found in re.finditer(r"[{}]", text):
-        depth += 1 if found[0] == "{" else -1
+    for found in re.finditer(r"\\.|[{}]", text, re.DOTALL):
+        depth += {"{": 1, "}": -1}.get(found[0], 0)
         if depth == 0:
             return text[: found.start()]
     return text
@@ -168,7 +208,7 @@ def told(question: Question, tail: str) -> str | None:
             return _number(tail)
         case "brackets":
             first = re.split(r"\.(?=\s|$)|\n", tail, maxsplit=1)[0]
-            bare = re.sub(r"[\s,`'\"]+", "", first)
+            bare = re.sub(r"[\s,`'\"]+|\\(?=[{}])", "", first)
             return " ".join(bare) if bare and not re.search(r"[^][(){}<>]", bare) else None
         case "list":
             words, asked = _list(tail), question.text.casefold().split()
@@ -193,37 +233,48 @@ def _clause(tail: str) -> str:
 def _choice(tail: str, known: Mapping[str, str]) -> str | None:
     """One option, by its letter or by its whole text; None if several, none or a contradiction."""
     line = tail.partition("\n")[0]
-    label = re.match(rf"{_LABEL}\(?([A-Z])[).:]+\s*(.*)", line)
-    if label and _bare(label[2]) and _bare(label[2]) == _bare(known.get(label[1], "")):
-        return f"({label[1]})"  # letter and text agree, whatever the text says
-    clause = _DENIED.sub(" ", _clause(line)).strip(_ROUND)
-    alone = [letter for letter, text in known.items() if _bare(text) == _bare(_clause(line))]
-    if _REFUSED.search(clause):  # unless an option says so itself, such as "impossible to tell"
-        return f"({alone[0]})" if len(alone) == 1 else None
-    found = {letter.upper() for letter in re.findall(r"\(([A-Za-z])\)", clause)}
-    found |= set(re.findall(rf"{_LABEL}([A-Z])(?=[).:,]|\W*$)", clause))
-    said = {_bare(part) for part in (line, _clause(line), label[2] if label else "")}
-    named = {letter for letter, text in known.items() if _bare(text) and _bare(text) in said}
-    if len(named) == 1 or not found:
-        found |= named
-    return f"({found.pop()})" if len(found) == 1 and found <= known.keys() else None
+    clause = _clause(line)
+    for said in (line, _DENIED.sub(" ", clause)):
+        letter, rest = _label(said)
+        text = known.get(letter, "")
+        if rest and _is(text, rest):
+            return f"({letter})"  # letter and text agree, whatever the text says
+    named = [each for each, text in known.items() if _bare(text) and _is(text, line, clause)]
+    if not letter:
+        return f"({named[0]})" if len(named) == 1 else None
+    if letter not in (named or known) or (rest and any(_is(each, rest) for each in known.values())):
+        return None
+    if _bare(text).startswith(_bare(rest)) or _bare(rest).startswith(_bare(text)):
+        rest = rest[len(text) :]
+    return None if _REFUSED.search(rest) else f"({letter})"
+
+
+def _label(said: str) -> tuple[str | None, str]:
+    """The letter that a text begins with, after a lead-in, and what follows it."""
+    label = _LETTER.match(said)
+    if not label:
+        return None, ""
+    return (label[1] or label[2]).upper(), said[label.end() :].strip(_ROUND)
+
+
+def _is(text: str, *said: str) -> bool:
+    return _bare(text) in map(_bare, said)
 
 
 def _word(tail: str, known: Iterable[str]) -> str | None:
-    """One of a few words: at the start, or alone in a clause that denies nothing."""
+    """One of a few words, which nothing but a lead-in goes before and no other word follows."""
     by_word = {word.casefold(): word for word in known}
-    clause = _clause(tail)
-    first = re.match(r"\W*(\w+)(?:\W*$|[,:)\"'])", clause)
-    if first and first[1].casefold() in by_word:
-        return by_word[first[1].casefold()]
-    words = set(re.findall(r"\w+", clause.casefold()))
-    found = words & by_word.keys()
-    denied = words & {"not", "no", "yes", "never", "neither", "nor", "or", "t", "far", "hardly"}
-    return by_word[found.pop()] if len(found) == 1 and not denied else None
+    either = "|".join(map(re.escape, by_word))
+    said = re.match(
+        rf"{_LEAD}({either})(?:\W*$|[,:)\"'])(?!\W*(?:or\b|and\b)?\W*(?:{either})\b)",
+        _clause(tail),
+        re.IGNORECASE,
+    )
+    return by_word[said[1].casefold()] if said else None
 
 
 def _number(tail: str) -> str | None:
-    """The only number of the first clause, or the one after the last equals sign of a sum.
+    """The number that the first clause is, or the one after the last equals sign of a sum.
 
     Only what leads up to a number may stand before it, and its unit after it.
     """
@@ -231,19 +282,13 @@ def _number(tail: str) -> str | None:
     tail = re.sub(r"(?<![\w.])\.(?=[0-9])", "0.", tail)
     whole = re.sub(r"\\?[$%]|\\[,; ]", " ", _DENIED.sub(" ", _clause(tail)))
     before, _, after = whole.rpartition("=")
-    clause = whole if re.search(r"[a-zA-Z]{2}", before) else after
+    clause = after if _SUM.fullmatch(before) else whole
     clause = re.sub(r"\b(?:minus|negative)\s+(?=[0-9])", "-", clause)
-    found = {word.replace(",", "").lstrip("+") for word in _NUMBER.findall(clause)}
-    found |= {str(_WORDS.index(w)) for w in re.findall(r"\w+", clause.casefold()) if w in _WORDS}
-    broken = re.search(r"[0-9]", _NUMBER.sub("", clause))  # such as 1/2 or 3:30: not one number
-    vague = any(pattern.search(whole) for pattern in (_VAGUE, _MORE_WORDS, _SYMBOLS, _REFUSED))
-    return found.pop() if len(found) == 1 and not (broken or vague or _late(clause)) else None
-
-
-def _late(clause: str) -> bool:
-    """Whether a number comes after words that do not lead up to one."""
-    start = _BEFORE.match(clause).end()
-    return not re.match(rf"[-+]?[0-9]|(?:{'|'.join(_WORDS)})\b", clause[start:], re.IGNORECASE)
+    said = _AMOUNT.fullmatch(clause)
+    if not said or _SCALE.search(clause):
+        return None
+    word = said[1].casefold()
+    return str(_WORDS.index(word)) if word in _WORDS else word.replace(",", "").lstrip("+")
 
 
 def _list(tail: str) -> list[str]:
