@@ -15,7 +15,8 @@ from editlib.records import DualCoT
 from editlib.workspace import open_workspace
 from tests.loopback import serving
 
-EXAMPLES = sorted((Path(__file__).parent.parent / "examples" / "kinds").glob("*.py"))
+ROOT = Path(__file__).parent.parent
+EXAMPLES = sorted((ROOT / "examples" / "kinds").glob("*.py"))
 
 
 @pytest.fixture(autouse=True)
@@ -286,6 +287,13 @@ def test_the_example_kinds_find_what_they_plant_and_nothing_in_right_chains(path
     expected = {("lost_negation", "boolean_expressions"), ("opposite", "navigate")}
     assert bool(found) == ((path.stem, family) in expected)
     assert {m["kind"] for each in known.values() for m in each["mistakes"]} <= {kind.name}
+
+
+def test_the_readme_says_how_a_notebook_loads_an_example(monkeypatch):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    [line] = re.findall(r"`(mistakes\.register\(runpy.*)`", text)
+    monkeypatch.chdir(ROOT / "notebooks")
+    assert eval(line, {"mistakes": mistakes, "runpy": runpy}) in mistakes.KINDS.values()
 
 
 # --- sets to train on -------------------------------------------------------------------------
