@@ -291,7 +291,7 @@ def test_the_example_kinds_find_what_they_plant_and_nothing_in_right_chains(path
 
 def test_the_readme_says_how_a_notebook_loads_an_example(monkeypatch):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    [line] = re.findall(r"`(mistakes\.register\(runpy.*)`", text)
+    [line] = re.findall(r"`(mistakes\.register\(runpy.*?)`", text)
     monkeypatch.chdir(ROOT / "notebooks")
     assert eval(line, {"mistakes": mistakes, "runpy": runpy}) in mistakes.KINDS.values()
 
