@@ -474,7 +474,7 @@ def power(table: pd.DataFrame, reported: Mapping[str, float]) -> Figure:
 
 
 def mistake_shares(table: pd.DataFrame) -> Figure:
-    """Share (%) of pairs by the kinds of their mistakes; bars are 95 % intervals over pairs.
+    """Share (%) of wrong CoTs by the kinds of their mistakes; bars are 95 % intervals over CoTs.
 
     table: source (a name of MARKS), subset (one panel each), kinds, share, low, high.
     """
@@ -486,14 +486,14 @@ def mistake_shares(table: pd.DataFrame) -> Figure:
             style = {"color": colour, "marker": marker, "markersize": 5}
             _interval(ax, row, "share", kinds.index(row["kinds"]) - above, **style)
         _name_rows(ax, kinds)
-        ax.set(xlabel="share of pairs (%)")
+        ax.set(xlabel="share of wrong CoTs (%)")
     ax.set_xlim(0, None)
     _legend(figure, {name: {"color": c, "marker": m} for name, (c, m, _) in MARKS.items()})
     return figure
 
 
 def mistake_shares_by_task(table: pd.DataFrame) -> Figure:
-    """Share (%) of the wrong CoTs of a task and subset by kind; bars are 95 % intervals over pairs.
+    """Share (%) of the wrong CoTs of a task and subset by kind; bars are 95 % intervals over CoTs.
 
     table: task (a row each), subset (of SUBSETS), kinds (a panel each), share, low, high.
     """
@@ -565,22 +565,27 @@ def classifier_scores(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def confusion(table: pd.DataFrame, rows: str, columns: str) -> Figure:
+def confusion(table: pd.DataFrame) -> Figure:
     """How often each label by one classifier meets each by another; colour: share of the row.
 
-    table: of mistakes.confusion: the two columns named, and n.
+    table: of mistakes.confusion; a panel for each two classifiers, one below the other.
     """
-    order = _in_order(table[rows])
-    square = table.pivot(index=rows, columns=columns, values="n").loc[order, order]
-    shares = 100 * square.div(square.sum(axis=1).where(lambda n: n > 0, 1), axis=0)
-    figure = _blank(height=1.4 + 0.34 * len(order))
-    ax = figure.subplots()
-    sns.heatmap(shares, annot=square, fmt="d", ax=ax, **_SQUARES)
-    _colour_scale(figure, ax, "share of the row (%)")
-    ax.tick_params(length=0)
-    ax.tick_params(axis="x", rotation=45)
-    ax.tick_params(axis="y", rotation=0)
-    ax.set_title("number of chains", fontsize=9)
+    squares = {
+        two: part.set_index(["label", "other_label"])["n"].unstack(sort=False)
+        for two, part in table.groupby(["classifier", "other"], sort=False)
+    }
+    heights = [1.4 + 0.34 * len(square) for square in squares.values()]
+    figure = _blank(height=sum(heights))
+    axes = figure.subplots(len(squares), height_ratios=heights, squeeze=False)[:, 0]
+    for ax, ((rows, columns), square) in zip(axes, squares.items(), strict=True):
+        shares = 100 * square.div(square.sum(axis=1).where(lambda n: n > 0, 1), axis=0)
+        sns.heatmap(shares, annot=square, fmt="d", ax=ax, **_SQUARES)
+        ax.tick_params(length=0)
+        ax.tick_params(axis="x", rotation=45)
+        ax.tick_params(axis="y", rotation=0)
+        ax.set(ylabel=rows, xlabel=columns)
+        ax.set_title("number of chains", fontsize=9)
+    _colour_scale(figure, axes, "share of the row (%)")
     return figure
 
 

@@ -110,8 +110,9 @@ def classified():
     return numbers(pd.DataFrame({"kind": mistakes.shorts()}), *columns)
 
 
-def square():
-    return rows(truth=["LE", "none"], rules=["LE", "none"]).assign(n=[5, 1, 0, 2])
+def squares():
+    table = rows(other=["rules", "judge"], label=["LE", "none"], other_label=["LE", "none"])
+    return table.assign(classifier="truth", n=[5, 1, 0, 2, 3, 4, 0, 6])
 
 
 WRITERS = ["teacher", "Std-CoT", "EDIT"]
@@ -132,7 +133,7 @@ def scored(table):
 
 DRAWN = {
     "classifier_scores": lambda: figures.classifier_scores(classified()),
-    "confusion": lambda: figures.confusion(square(), "truth", "rules"),
+    "confusion": lambda: figures.confusion(squares()),
     "loss_curves": lambda: figures.loss_curves(curves()),
     "validation_accuracy": lambda: figures.validation_accuracy(epochs()),
     "probes": lambda: figures.probes(probed()),
@@ -372,12 +373,25 @@ def test_scores_at_the_ends_of_the_scale_count_and_each_method_adds_up_to_all_qu
 @pytest.mark.parametrize(
     ("draw", "said"),
     [
-        (lambda: figures.confusion(square(), "truth", "rules"), "share of the row (%)"),
+        (lambda: figures.confusion(squares()), "share of the row (%)"),
         (lambda: figures.accuracy_by_task(tasks()), "accuracy (%)"),
     ],
 )
 def test_squares_have_a_scale_of_their_colours(draw, said):
     assert draw().axes[-1].get_ylabel() == said
+
+
+def test_each_two_classifiers_have_a_panel_with_their_own_counts():
+    *panels, _ = figures.confusion(squares()).axes  # the last is the scale of colours
+    named = [(ax.get_ylabel(), ax.get_xlabel()) for ax in panels]
+    assert named == [("truth", "rules"), ("truth", "judge")]
+    written = [[text.get_text() for text in ax.texts] for ax in panels]
+    assert written == [["5", "1", "0", "2"], ["3", "4", "0", "6"]]
+
+
+def test_shares_of_kinds_are_of_wrong_cots_with_a_twin_or_without():
+    axes = figures.mistake_shares(kinds()).axes
+    assert {ax.get_xlabel() for ax in axes} == {"share of wrong CoTs (%)"}
 
 
 def test_claims_say_where_their_axis_is_not_linear():

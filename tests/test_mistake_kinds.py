@@ -15,7 +15,8 @@ from editlib.records import DualCoT
 from editlib.workspace import open_workspace
 from tests.loopback import serving
 
-EXAMPLES = sorted((Path(__file__).parent.parent / "examples" / "kinds").glob("*.py"))
+ROOT = Path(__file__).parent.parent
+EXAMPLES = sorted((ROOT / "examples" / "kinds").glob("*.py"))
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +62,7 @@ def test_a_new_kind_is_in_labels_order_and_colours_at_once():
 
 
 UNFIT = ["LE", "LE ", " X", "none", "A+B", " ", "", r"$\bad{$", "A\nB", "A\x07", "A\u202eB", "_A"]
+UNFIT += ["a,b", "C/N", "C&P", "<b>", "..", "A\n"]
 
 
 @pytest.mark.parametrize("short", UNFIT)
@@ -208,11 +210,19 @@ def test_an_unread_reply_is_no_alarm_and_counted_apart():
 def test_agreement_beyond_chance():
     table = pd.DataFrame({"a": ["LE"] * 5 + ["KE"] * 5, "b": ["LE"] * 4 + ["KE"] * 6})
     assert mistakes.kappa(table, "a", "b")["kappa"] == pytest.approx(0.8)  # (0.9 - 0.5) / 0.5
-    square = mistakes.confusion(table, "a", "b").set_index(["a", "b"])["n"]
+    square = mistakes.confusion(table, ["a", "b"]).set_index(["label", "other_label"])["n"]
     assert square["LE", "KE"] == 1 and square.sum() == 10 and len(square) == 4
     half = table.assign(b=["LE", "KE"] * 5)
     assert abs(mistakes.kappa(half, "a", "b")["kappa"]) < 0.3
     assert pd.isna(mistakes.kappa(table.assign(a="LE", b="LE"), "a", "b")["kappa"])
+
+
+def test_each_two_classifiers_have_a_square_of_their_own():
+    table = pd.DataFrame({"a": ["LE", "KE"], "b": ["LE", "none"], "c": ["unread", "LE"]})
+    squares = mistakes.confusion(table, ["a", "b", "c"]).groupby(["classifier", "other"])
+    assert list(squares.groups) == [("a", "b"), ("a", "c"), ("b", "c")]
+    assert squares["n"].sum().eq(2).all() and squares.size().tolist() == [9, 9, 9]
+    assert squares.get_group(("b", "c")).query("n > 0")["label"].tolist() == ["LE", "none"]
 
 
 def test_where_the_first_mistake_begins():
@@ -277,6 +287,13 @@ def test_the_example_kinds_find_what_they_plant_and_nothing_in_right_chains(path
     expected = {("lost_negation", "boolean_expressions"), ("opposite", "navigate")}
     assert bool(found) == ((path.stem, family) in expected)
     assert {m["kind"] for each in known.values() for m in each["mistakes"]} <= {kind.name}
+
+
+def test_the_readme_says_how_a_notebook_loads_an_example(monkeypatch):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    [line] = re.findall(r"`(mistakes\.register\(runpy.*?)`", text)
+    monkeypatch.chdir(ROOT / "notebooks")
+    assert eval(line, {"mistakes": mistakes, "runpy": runpy}) in mistakes.KINDS.values()
 
 
 # --- sets to train on -------------------------------------------------------------------------

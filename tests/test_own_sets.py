@@ -83,8 +83,21 @@ def test_what_is_there_is_not_trained_again_and_another_set_is(ws, sets, answere
     assert when("OM") == before[0] and when("run") != before[1]
 
 
+@pytest.mark.parametrize("label", ["lost not", "C-N", "C_N", "é", "a,b", "C/N", "C&P", "<b>", "_A"])
+def test_a_set_may_have_the_name_of_any_kind_that_is_registered(ws, label, monkeypatch):
+    monkeypatch.setattr(mistakes.kinds, "KINDS", dict(mistakes.KINDS))
+    try:
+        mistakes.register(mistakes.Kind("mine", label, "?"))
+        refused = "is empty"  # for nothing else
+    except mistakes.BadKind:
+        refused = "its name may hold letters"
+    for name in (label, f"LE+{label}"):
+        with pytest.raises(KitError, match=refused):
+            own_sets.train(ws, {name: []})
+
+
 def test_names_and_sets_that_cannot_be_used_are_refused(ws, sets):
-    for name in ("../up", "", "a/b", ".hidden"):
+    for name in ("../up", "", "a/b", ".hidden", "LE+", "a b "):
         with pytest.raises(KitError, match="its name may hold letters"):
             own_sets.train(ws, {name: sets["OM"]})
     with pytest.raises(KitError, match="'none' is empty"):

@@ -329,6 +329,19 @@ def test_smoke_through_make(tmp_path):
     """The real notebooks, from the first prompt to the last table, twice with the same tables."""
     first, again = (make_smoke(tmp_path / folder) for folder in ("first", "again"))
     assert first == again and {"accuracy_summary.csv", "own_kind_effects.csv"} <= first.keys()
+    assert b"\nCN," in first["key_steps_with_own_kind.csv"]
+    for name in ("key_steps_with_own_kind.csv", "own_kind_rule.csv"):
+        assert b"precision" not in first[name]  # near 1 by construction: nothing is measured by it
+    assert b"classifier,kind" in first["classifiers_against_truth.csv"]
+    said = outputs(tmp_path / "first" / "smoke" / "notebooks" / "06_mistake_patterns.ipynb")
+    assert "Students trained on one kind each (LE, KE, MCE, CN) stand above" in said
+    assert "compares no students" not in said
+
+
+def outputs(path: Path) -> str:
+    """All that the cells of an executed notebook wrote and showed."""
+    cells = nbformat.read(path, 4).cells
+    return json.dumps([cell.get("outputs", []) for cell in cells], ensure_ascii=False)
 
 
 def make_smoke(results: Path) -> dict[str, bytes]:

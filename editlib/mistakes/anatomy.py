@@ -18,10 +18,11 @@ PARTS = ("mistake", "consequence", "routine")  # of a wrong CoT; each token is o
 
 
 def tally(kinds: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """How often each label occurs within each group, with 95 % Wilson intervals over pairs.
+    """How often each label occurs within each group, with 95 % Wilson intervals over rows.
 
-    kinds: one row a pair, with the columns of by and kinds. Returns by, kinds, n, share, low, high
-    (share of the group, 0 to 1), labels in the order of Table 6, those that never occur with n 0.
+    kinds: one row a wrong CoT, with the columns of by and kinds. Returns by, kinds, n, share, low,
+    high (share of the group, 0 to 1), labels in the order of Table 6, those that never occur with
+    n 0.
     """
     counts = kinds.groupby([*by, "kinds"], sort=False).size().unstack(fill_value=0)
     counts = (

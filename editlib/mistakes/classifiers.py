@@ -8,6 +8,7 @@ as well.
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import pandas as pd
 from statsmodels.stats.inter_rater import cohens_kappa
@@ -252,14 +253,25 @@ def alarms(found: Sequence[Verdict]) -> dict[str, float]:
     return counts | _share("share", n, len(read))
 
 
-def confusion(table: pd.DataFrame, rows: str, columns: str) -> pd.DataFrame:
-    """How often each label by one classifier meets each label by another.
+def confusion(table: pd.DataFrame, classifiers: Iterable[str]) -> pd.DataFrame:
+    """How often each label by one classifier meets each label by another, for each two of them.
 
-    table: of labels(). Returns a tidy square: the two columns named, and n; zeros are shown.
+    table: of labels(). classifiers: two or more of its columns. Returns a tidy square for each two:
+    classifier, other, label (by the first), other_label, n; zeros are shown.
     """
+    squares = []
+    for classifier, other in combinations(classifiers, 2):
+        square = _square(table, classifier, other)
+        counts = square.rename_axis(index="label", columns="other_label").stack().rename("n")
+        squares.append(counts.reset_index().assign(classifier=classifier, other=other))
+    columns = ["classifier", "other", "label", "other_label", "n"]
+    return pd.concat(squares, ignore_index=True)[columns]
+
+
+def _square(table: pd.DataFrame, rows: str, columns: str) -> pd.DataFrame:
+    """Counts of labels by one classifier (rows) and another (columns), in one order."""
     both = in_order([*table[rows], *table[columns]])
-    counts = pd.crosstab(table[rows], table[columns]).reindex(both, columns=both, fill_value=0)
-    return counts.stack().rename("n").reset_index()
+    return pd.crosstab(table[rows], table[columns]).reindex(both, columns=both, fill_value=0)
 
 
 def kappa(table: pd.DataFrame, rows: str, columns: str) -> dict[str, float]:
@@ -275,7 +287,6 @@ def kappa(table: pd.DataFrame, rows: str, columns: str) -> dict[str, float]:
         return {"n": n, "agreement": agreement} | dict.fromkeys(
             ("kappa", "low", "high"), float("nan")
         )
-    square = confusion(read, rows, columns).pivot(index=rows, columns=columns, values="n")
-    found = cohens_kappa(square.to_numpy())
+    found = cohens_kappa(_square(read, rows, columns).to_numpy())
     numbers = {"kappa": found.kappa, "low": found.kappa_low, "high": found.kappa_upp}
     return {"n": n, "agreement": agreement} | {name: float(x) for name, x in numbers.items()}

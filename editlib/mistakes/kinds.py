@@ -1,5 +1,6 @@
 """The registry of kinds of mistakes. A new kind is one entry; all that counts kinds then has it."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -44,7 +45,7 @@ def register(kind: Kind) -> Kind:
     """Add a kind, or replace the one of that name.
 
     Raises BadKind where the name is that of a kind of the paper, where another kind has its label,
-    or where the label cannot be told from others or cannot be drawn.
+    or where the label is none (is_label).
     """
     if kind.name in PAPERS and kind.name in KINDS:
         raise BadKind(f"kind {kind.name!r} is one of the paper's own; choose another name")
@@ -54,20 +55,26 @@ def register(kind: Kind) -> Kind:
             f"kind {kind.name!r}: label {kind.short!r} is taken "
             f"(as are {', '.join(sorted(taken))}); choose another one"
         )
-    if not _fits(kind.short):
+    if not is_label(kind.short):
         raise BadKind(
-            f"kind {kind.name!r}: label {kind.short!r} cannot be shown; expected a word or more "
-            "without blanks around them, +, $, line breaks, other control characters or an "
-            "underscore in front; choose another one"
+            f"kind {kind.name!r}: label {kind.short!r} cannot be shown or name a set of pairs; "
+            "expected letters, digits, _ and -, with spaces between them and no _ in front; "
+            "choose another one"
         )
     KINDS[kind.name] = kind
     return kind
 
 
-def _fits(short: str) -> bool:
-    """Whether a figure can show a label: "+" joins kinds, $ begins a formula, _ hides a line."""
-    plain = short.isprintable() and not set("+$") & set(short)
-    return plain and short == short.strip() != "" and not short.startswith("_")
+def is_label(text: str) -> bool:
+    """Whether a figure can show a text, and a folder and a method can be named by it.
+
+    That is: letters, digits, "_" and "-", with spaces between them; no "_" in front, which hides a
+    line from a legend, and no "+", which joins the labels of several kinds.
+
+    >>> is_label("lost not"), is_label("C/N"), is_label("LE+KE")
+    (True, False, False)
+    """
+    return re.fullmatch(r"(?!_)[\w-]([\w -]*[\w-])?", text) is not None
 
 
 def shorts() -> list[str]:

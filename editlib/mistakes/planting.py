@@ -43,8 +43,10 @@ def planted(
     Left out is a question in which the kind cannot be planted, or to which the planted chain
     gives the right answer. All are of D+dual: a pair of D-dual begins with a CoT that the teacher
     got wrong by itself, and a planted mistake is nobody's own. The truth lies under
-    wrong_completion, as pipeline.known_mistakes has it. Raises KitError for a kind without a way to
-    plant it, BadKind where its plant fails or returns anything but a text or None.
+    wrong_completion, as pipeline.known_mistakes has it; but it is told by an edit distance over
+    words (truth), so marks of edit distance have a precision near 1 on it by construction, and a
+    recall that is too kind. Raises KitError for a kind without a way to plant it, BadKind where its
+    plant fails or returns anything but a text or None.
     """
     if kind.plant is None:
         raise KitError(f"kind {kind.name!r} has no plant; give its entry one: Kind(..., plant=...)")
