@@ -14,6 +14,19 @@ LAB     =#          options of JupyterLab: LAB="--allow-root --port 9000"
 # Recipes read these from the environment: spaces and quotes in them need no care.
 export PROFILE RESULTS SET PARAMS
 
+# The variables that each target heeds; another one that is given stops make at once.
+HEEDED_BY_reproduce = PROFILE RESULTS SET PARAMS ONLY FROM FORCE
+HEEDED_BY_search    = RESULTS SET
+HEEDED_BY_studies   = PROFILE RESULTS SET
+HEEDED_BY_lab       = PROFILE RESULTS SET LAB
+HEEDED_BY_report    = PROFILE RESULTS SET
+HEEDED_BY_bench     = RESULTS
+HEEDED_BY_clean     = PROFILE RESULTS
+GIVEN := $(foreach name,$(HEEDED_BY_reproduce) LAB,$(and $(filter command,$(origin $(name))),\
+         $($(name)),$(name)))
+$(foreach goal,$(MAKECMDGOALS),$(foreach name,$(filter-out $(HEEDED_BY_$(goal)),$(GIVEN)),\
+    $(error make $(goal) makes no use of $(name); it heeds $(or $(HEEDED_BY_$(goal)),no variable))))
+
 VENV = .venv
 RUN  = $(VENV)/bin/python
 BUILT = $(VENV)/.installed
@@ -33,18 +46,22 @@ setup: $(BUILT) ## make .venv from requirements.lock (2 to 5 min, about 2 GB)
 reproduce: $(BUILT) ## run the notebooks (mini: 12 min on 2 cores, no GPU, no key; seconds if unchanged)
 	@$(RUN) -m editlib.reproduce $(WHERE) $(WHICH)
 
-search: $(BUILT) ## choose learning rates on validation questions, equally for all methods (25 min)
-	@$(RUN) -m editlib.reproduce --profile mini --results results/search --only 01 02 03 04 \
+search: $(BUILT) ## choose learning rates on validation questions, equally for all methods (25 to 50 min)
+	@$(RUN) -m editlib.reproduce --profile mini --only 01 02 03 04 \
+		--results "$${RESULTS:-results}/search" \
 		--set "training.seeds=[100] benchmark.questions.validation=40" \
 		--set "training.sft.lr=2.0e-3 training.sft.also_try=[5.0e-4, 1.0e-3, 4.0e-3, 8.0e-3]" \
-		--set "training.krsl.lr=1.0e-4 training.krsl.also_try=[1.0e-5, 3.0e-5, 3.0e-4, 1.0e-3]"
-	@$(RUN) -m editlib.reproduce --profile full --results results/search --only 01 02 03 04 \
+		--set "training.krsl.lr=1.0e-4 training.krsl.also_try=[1.0e-5, 3.0e-5, 3.0e-4, 1.0e-3]" \
+		$(if $(SET),--set "$$SET")
+	@$(RUN) -m editlib.reproduce --profile full --only 01 02 03 04 \
+		--results "$${RESULTS:-results}/search" \
 		--set "training.seeds=[100] benchmark.questions.validation=40" \
 		--set "training.ablations=null training.follow_test=false exam={}" \
 		--set "training.methods=[EDIT w/o KRSL, DPO, DPO-Positive, SimPO]" \
 		--set "training.dpo.also_try=[1.0e-5, 3.0e-5, 3.0e-4, 1.0e-3]" \
 		--set "training.dpop.also_try=[1.0e-5, 3.0e-5, 3.0e-4, 1.0e-3]" \
-		--set "training.simpo.lr=1.0e-4 training.simpo.also_try=[1.0e-5, 3.0e-5, 3.0e-4, 1.0e-3]"
+		--set "training.simpo.lr=1.0e-4 training.simpo.also_try=[1.0e-5, 3.0e-5, 3.0e-4, 1.0e-3]" \
+		$(if $(SET),--set "$$SET")
 
 studies: $(BUILT) ## vary teacher and base student, write results/studies/ (mini: 2 hours on 2 cores)
 	@$(RUN) -m editlib.studies $(WHERE)
@@ -59,7 +76,7 @@ test: $(BUILT) ## run the tests (9 min on 2 cores, offline)
 	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal
 
 bench: $(BUILT) ## time the fast paths beside plain ones, write results/bench/ (12 min on 2 cores)
-	@$(RUN) -m editlib.bench
+	@$(RUN) -m editlib.bench --results "$${RESULTS:-results}/bench"
 
 lint: $(BUILT) ## check style, and that notebook sources hold no outputs (seconds)
 	@$(RUN) -m ruff check .
@@ -75,7 +92,10 @@ lock: ## write requirements.lock anew from pyproject.toml (3 min, network)
 	build/lock/bin/python -m pip freeze --exclude-editable | sed 's/+[a-z0-9]*$$//' > requirements.lock
 
 clean: ## delete the students and caches of a profile; tables, figures and notebooks stay (seconds)
-	rm -rf "$${RESULTS:-results}/$$(basename "$$PROFILE" .yaml)/artifacts"
+	@name=$$(basename "$$PROFILE" | sed -E 's/\.ya?ml$$//'); folder="$${RESULTS:-results}/$$name"; \
+	[ -d "$$folder" ] || [ -f "$$PROFILE" ] || [ -f "editlib/profiles/$$name.yaml" ] \
+		|| { echo "unknown profile $$PROFILE: no such file, and no folder $$folder" >&2; exit 1; }; \
+	(set -x; rm -rf "$$folder/artifacts")
 
 $(BUILT): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

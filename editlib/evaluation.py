@@ -1,7 +1,7 @@
 """Accuracy of students: answers read by rule, unread ones counted as wrong and shown."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import pandas as pd
@@ -157,6 +157,21 @@ def chance(question: Question) -> float:
     if found:
         return 1 / len(listed.splitlines())
     return 0.5 if reading.kind(question) == "word" else float("nan")
+
+
+def beside_guessing(
+    predictions: pd.DataFrame, questions: Iterable[Question], by: Sequence[str]
+) -> pd.DataFrame:
+    """Accuracy beside what guessing gets, on the questions where that is known (see chance).
+
+    predictions: one row a Prediction. by: columns to group by. Returns the columns of by, then n
+    (questions), chance and accuracy (means, 0 to 1); a group without such a question has no row.
+    """
+    chances = {question.id: chance(question) for question in questions}
+    known = predictions.assign(chance=predictions["question_id"].map(chances))
+    groups = known.dropna(subset="chance").groupby(list(by), sort=False, observed=True)
+    means = {"chance": ("chance", "mean"), "accuracy": ("correct", "mean")}
+    return groups.agg(n=("question_id", "nunique"), **means).reset_index()
 
 
 def _mark(question: Question, text: str, method: str, seed: int) -> Prediction:

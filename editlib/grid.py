@@ -105,13 +105,25 @@ def cells(seeds: Mapping[str, Iterable[int]]) -> list[Cell]:
 
 
 def phase_rows(ws: Workspace, data: str) -> tuple[list[dict], int]:
-    """Rows of a view of the data as ids, and how many were too long for the student."""
+    """Rows of a view of the data as ids, and how many were too long for the student.
+
+    Raises KitError where all of them are.
+    """
     tokenizer = bases.load_tokenizer(ws.profile.student)
     if data in views.VIEWS:
         return _responses(ws, data, tokenizer)
     rows = _pairs(ws, data, tokenizer)
     kept = [row for row in rows if _fits(row, ws.profile.student.max_length)]
+    _some_fit(ws, data, rows, kept)
     return kept, len(rows) - len(kept)
+
+
+def _some_fit(ws: Workspace, data: str, rows: Sequence, kept: Sequence) -> None:
+    if rows and not kept:
+        raise KitError(
+            f"student.max_length {ws.profile.student.max_length}: none of the {len(rows)} rows of "
+            f"{data} is that short, prompt and response together. Raise it"
+        )
 
 
 def _responses(ws: Workspace, data: str, tokenizer) -> tuple[list[dict], int]:
@@ -128,6 +140,7 @@ def _responses(ws: Workspace, data: str, tokenizer) -> tuple[list[dict], int]:
     ]
     limit = ws.profile.student.max_length
     kept = [row for row in rows if all(_fits(part, limit) for part in row)]
+    _some_fit(ws, data, rows, kept)
     return views.weighed(data, kept), len(rows) - len(kept)
 
 
@@ -390,7 +403,7 @@ def _plain(row: dict) -> dict:
 def probe(ws: Workspace, model) -> dict[str, float]:
     """Mean NLL (nats) of key and routine tokens of both sides, over a fixed sample of pairs."""
     rows, _ = phase_rows(ws, "Ddual")
-    sample = rows[:: max(1, len(rows) // PROBE)][:PROBE]
+    sample = sampled(rows)
     read = training.pair_logp(model, sample, PROBED_AT_ONCE)
     found = {}
     for side in ("correct", "wrong"):
@@ -399,6 +412,12 @@ def probe(ws: Workspace, model) -> dict[str, float]:
         found |= {f"{side}_key": float(nll[key].mean())}
         found |= {f"{side}_routine": float(nll[~key].mean())}
     return found
+
+
+def sampled(rows: Sequence[dict]) -> list[dict]:
+    """At most PROBE rows, evenly spaced from the first to the last: they lie task by task."""
+    places = np.linspace(0, len(rows) - 1, min(PROBE, len(rows)))
+    return [rows[place] for place in places.round().astype(int)]
 
 
 def adapter(ws: Workspace, path: Sequence[Phase], seed: int) -> Path:

@@ -144,7 +144,7 @@ METHODS: dict[str, Method] = {
     "DPO": Method((MERGE, Phase("dpo", "Ddual"))),
     "DPO-Positive": Method((MERGE, Phase("dpop", "Ddual"))),
     "SimPO": Method((MERGE, Phase("simpo", "Ddual"))),
-    # equal computing time for the methods that train for longer or shorter than EDIT
+    # as many updates, for the methods that make more or fewer than EDIT
     **_longer("Std-CoT", STD, "Std-CoT, repeat sampling", "Std-CoT, dual CoTs"),
     **_longer("Std-CoT", STD, "EDIT w/o KRSL", "EDIT w/o RWC", "EDIT w/o RWC, KRSL on Ddual"),
     **_longer("EDIT w/o KRSL", MERGE, "EDIT, KRSL on D+dual", "EDIT, KRSL on D-dual"),
@@ -194,7 +194,7 @@ def objectives(method: str) -> set[str]:
 
 
 def control(method: str) -> str | None:
-    """The control of equal computing time: a method's first phase, going on for as many updates.
+    """The control of equal updates: a method's first phase, going on for as many of them.
 
     Of a method of one phase it is Std-CoT that goes on. None for Std-CoT, and for controls.
     """

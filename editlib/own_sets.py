@@ -20,9 +20,9 @@ def train(
     """Train students whose second phase learns from each set alone, and let them be examined.
 
     sets: pairs of any origin, by a name: a label that a kind could have (mistakes.is_label), or
-    several joined with "+". Beside each stands the control of equal computing time, EDIT w/o KRSL
-    that goes on for as many updates; sets of one number of updates share it. seeds: None for those
-    of the profile. The first phase is that of EDIT, and what is there is not trained again. Returns
+    several joined with "+". Beside each stands the control of equal updates, EDIT w/o KRSL that
+    goes on for as many of them; sets of one number of updates share it. seeds: None for those of
+    the profile. The first phase is that of EDIT, and what is there is not trained again. Returns
     one row an answer (Prediction); its methods are "EDIT on <set>" and "EDIT w/o KRSL as long as
     EDIT on <set>". Raises KitError for a name that is none, and for an empty set.
     """

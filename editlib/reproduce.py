@@ -208,7 +208,12 @@ def _read_notebook(name: str) -> nbformat.NotebookNode:
 
 
 def choose(names: Sequence[str], only: Sequence[str] = (), start: str | None = None) -> list[str]:
-    """Those of a profile's notebooks that were asked for, by full name or number ("03")."""
+    """Those of a profile's notebooks that were asked for, by full name or number ("03").
+
+    Raises BadNotebook for one that is not among them, and where there are none.
+    """
+    if not names:
+        raise BadNotebook("the profile lists no notebook: name those to run under notebooks")
     if only:
         asked = {_find(each, names) for each in only}
         return [name for name in names if name in asked]

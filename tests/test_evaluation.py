@@ -1,5 +1,7 @@
 import math
+from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from editlib import decoding, evaluation, prompts
@@ -24,6 +26,24 @@ def asked(text, answer, benchmark="bbh"):
 )
 def test_chance_follows_from_the_options(question, chance):
     assert evaluation.chance(question) == pytest.approx(chance, nan_ok=True)
+
+
+def test_guessing_stands_beside_the_answers_to_questions_where_its_chance_is_known():
+    texts = ["Is it so?", "Which?\nOptions:\n(A) x\n(B) y\n(C) z", "How many?"]
+    gold = ["yes", "(A)", "3"]
+    questions = [
+        replace(asked(text, answer), id=f"bbh/t/{n}")
+        for n, (text, answer) in enumerate(zip(texts, gold, strict=True))
+    ]
+    seeds = {"bbh/t/0": [True, True], "bbh/t/1": [False, True], "bbh/t/2": [True, True]}
+    predictions = pd.DataFrame(
+        [(id, "M", right) for id, both in seeds.items() for right in both],
+        columns=["question_id", "method", "correct"],
+    )
+    table = evaluation.beside_guessing(predictions, questions, ["method"])
+    [(method, n, chance, accuracy)] = table.itertuples(index=False)
+    assert (method, n, accuracy) == ("M", 2, 0.75) and chance == pytest.approx(5 / 12)
+    assert evaluation.beside_guessing(predictions[4:], questions, ["method"]).empty
 
 
 def test_an_untrained_student_can_be_asked_in_another_way(monkeypatch):

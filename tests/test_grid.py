@@ -2,8 +2,10 @@
 
 import math
 import os
+import re
 import shutil
 from dataclasses import replace
+from itertools import pairwise
 
 import pandas as pd
 import pytest
@@ -72,6 +74,32 @@ def test_ablations_have_seeds_of_their_own():
         ("KRSL on Ddual", 2),
         ("KRSL on Ddual, key words", 0),
     ]
+
+
+@pytest.mark.parametrize("size", [3, grid.PROBE, 255, 616])
+def test_the_probe_goes_through_all_pairs(size):
+    """They lie task by task, so no task is left out that has its share of them."""
+    places = [row["place"] for row in grid.sampled([{"place": place} for place in range(size)])]
+    steps = [after - before for before, after in pairwise(places)]
+    assert len(places) == min(size, grid.PROBE)
+    assert places[0] == 0 and places[-1] == size - 1
+    assert min(steps) >= 1 and max(steps) <= math.ceil(size / grid.PROBE)
+
+
+def test_every_task_is_probed(ws, monkeypatch):
+    rows, _ = grid.phase_rows(ws, "Ddual")
+    task = {pair.id: pair.task for pair in pipeline.read_duals(ws)[1]}
+    monkeypatch.setattr(grid, "PROBE", len(rows) * 2 // 3)
+    assert {task[row["id"]] for row in grid.sampled(rows)} == {task[row["id"]] for row in rows}
+
+
+@pytest.mark.parametrize("data", ["D+", "Ddual"])
+def test_a_context_that_no_row_fits_is_named(ws, data, monkeypatch):
+    monkeypatch.setattr(grid, "_fits", lambda row, max_length: False)
+    with pytest.raises(
+        KitError, match=rf"max_length \d+: none of the \d+ rows of {re.escape(data)}"
+    ):
+        grid.phase_rows(ws, data)
 
 
 def test_no_two_methods_ask_the_students_of_one_phase_in_two_ways():

@@ -28,6 +28,7 @@ def test_the_overview_names_what_each_profile_is_made_of():
     rows = {row["profile"]: row for row in profiles.overview()}
     assert list(rows) == profiles.names()
     assert rows["recorded"]["student"] == "none" and rows["recorded"]["seeds"] == 0
+    assert rows["recorded"]["notebooks"] == "00, 01, 02, 03, 06"
     assert rows["mini"]["teacher"] == "puzzle" and rows["paper"]["benchmark"] == "bbh"
 
 
@@ -74,6 +75,16 @@ def test_a_value_is_overridden_by_its_dotted_name():
         ("mini", ["training.checkpoint=paper"], "training.checkpoint: .*'validation' or 'last'"),
         ("mini", ["benchmark.name=bbh"], "teacher.kind puzzle answers benchmark.name puzzles"),
         ("recorded", ["keysteps.unit=tokens"], "tokens needs a student"),
+        ("mini", ["keysteps.unit=words"], "keysteps.unit words cannot be trained on"),
+        ("mini", ["training.seeds=[0, -1]"], r"seeds.1: .*greater than or equal to 0 .found -1"),
+        ("mini", ["training.seeds=[4294967296]"], "seeds.0: .*less than 4294967296"),
+        ("mini", ["teacher.seed=-1"], "seed: .*greater than or equal to 0"),
+        (
+            "mini",
+            ["student.lora.targets=[foo_proj]"],
+            r"lora.targets: unknown layer of bundled 'foo_proj'; valid, .*q_proj",
+        ),
+        ("mini", ["student.lora.targets=[]"], "targets: .*at least 1 item"),
         ("mini", ["training.methods=[EDlT]"], "unknown method 'EDlT'; valid, nearest first: EDIT"),
     ],
 )
@@ -110,6 +121,7 @@ def test_a_file_of_the_users_own_is_a_profile(tmp_path):
         ("notebooks: [", "mine.yaml, line 1, column 13: not valid YAML: .* flow node"),
         ("a: 1\nb: {c: 2", "mine.yaml, line 2, column 9: not valid YAML"),
         ("a: \x07", "mine.yaml: not valid YAML: unacceptable character"),
+        ("a: 1\nb:\n  c: 2\n  c: 3", "mine.yaml, line 4, column 3: .*'c' .*second time"),
         ("- a list", "mine.yaml: expected settings by name, found list"),
         ("", "mine.yaml: expected settings by name, found NoneType"),
         ("notebooks: []\nspeed: 9", "speed: Extra inputs are not permitted"),

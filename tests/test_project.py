@@ -72,10 +72,17 @@ def make(*arguments: str) -> str:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
+def said(*arguments: str) -> str:
+    """What make says, the commands of the kit only told."""
+    command = ["make", "--assume-old=.venv/.installed", "RUN=echo", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    return done.stderr.strip() if done.returncode else done.stdout.strip()
+
+
 def test_help_lists_each_target_with_its_cost():
-    said = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    listed = said()
     for target in re.search(r"\.PHONY: (.*)", (ROOT / "Makefile").read_text())[1].split():
-        assert re.search(rf"^make {target} +\w+", said, re.M), target
+        assert re.search(rf"^make {target} +\w+", listed, re.M), target
 
 
 def test_the_variables_reach_the_commands():
@@ -87,11 +94,36 @@ def test_the_variables_reach_the_commands():
     assert "--from 04" in make("reproduce", "FROM=04")
 
 
-def test_clean_deletes_the_artifacts_of_one_profile_and_nothing_else(tmp_path):
+def test_the_search_and_the_benchmarks_write_below_the_results(tmp_path):
+    first, second = said("search", f"RESULTS={tmp_path}", "SET=a.b=1").splitlines()
+    for line in (first, second):
+        assert f"--results {tmp_path}/search" in line and line.endswith("--set a.b=1")
+    assert said("bench", f"RESULTS={tmp_path}").endswith(f"--results {tmp_path}/bench")
+    assert said("bench").endswith("--results results/bench")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["search", "PROFILE=full"], "make search makes no use of PROFILE; it heeds RESULTS SET"),
+        (["base-student", "RESULTS=x"], "make base-student makes no use of RESULTS; it heeds no"),
+        (["bench", "SET=a.b=1"], "make bench makes no use of SET; it heeds RESULTS"),
+        (
+            ["clean", "PROFILE=nosuch"],
+            "unknown profile nosuch: no such file, and no folder results",
+        ),
+    ],
+)
+def test_a_variable_without_meaning_stops_make(arguments, message):
+    assert message in said(*arguments).splitlines()[0]
+
+
+@pytest.mark.parametrize("profile", ["my/mine.yaml", "mine.yml", "mine"])
+def test_clean_deletes_the_artifacts_of_one_profile_and_nothing_else(tmp_path, profile):
     for path in ("mine/artifacts/store", "mine/tables/kept", "mini/artifacts/kept"):
         (tmp_path / "a b" / path).mkdir(parents=True)
     where = f"RESULTS={tmp_path / 'a b'}"
-    subprocess.run(["make", "clean", "PROFILE=my/mine.yaml", where], cwd=ROOT, check=True)
+    subprocess.run(["make", "clean", f"PROFILE={profile}", where], cwd=ROOT, check=True)
     left = {path.name for path in (tmp_path / "a b").rglob("*") if path.is_dir()}
     assert left == {"mine", "tables", "kept", "mini", "artifacts"}
     assert not (tmp_path / "a b" / "mine" / "artifacts").exists()

@@ -225,6 +225,7 @@ def test_a_kernel_that_dies_is_a_failed_cell(kit, capsys):
         (["-p", "results=x"], "set by --profile, --set and --results"),
         (["--only", "04"], "unknown notebook '04'; valid, nearest first: 0"),
         (["--from", "second"], "valid, nearest first: 01_second"),
+        (["--set", "notebooks=[]", "--only", "00"], "the profile lists no notebook"),
         (["--from", "9"], "00_first. Its number alone will do (05)"),
         (
             ["--set", "notebooks=[00_fist]"],

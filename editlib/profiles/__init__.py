@@ -38,6 +38,10 @@ def _anchored(path: Any, info: ValidationInfo) -> Any:
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 HERE = Path(__file__).parent
+LAYERS = (  # of a Llama, which the kit's own bases are
+    *("q_proj", "k_proj", "v_proj", "o_proj"),
+    *("gate_proj", "up_proj", "down_proj"),
+)
 
 
 class BadProfile(KitError):
@@ -52,6 +56,7 @@ def _once(values: list) -> list:
 
 
 Once = AfterValidator(_once)  # a validator of lists
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what transformers and numpy take
 
 
 class Settings(BaseModel):
@@ -95,7 +100,7 @@ class Benchmark(Settings):
     out_of_domain: Annotated[
         list[Literal["bb_sub", "agieval", "arc_e", "arc_c", "gsm8k", "math"]], Once
     ] = []
-    seed: Annotated[int, Field(ge=0)] = 0  # of the split of BBH and of the sample of BB-sub
+    seed: Seed = 0  # of the split of BBH and of the sample of BB-sub
     validation: Probability = 0.05  # share of BBH-train that chooses among students
     exemplars: Exemplars = Exemplars()
 
@@ -118,7 +123,7 @@ class PuzzleTeacherSettings(Settings):
     error_rates: ErrorRates
     paraphrase: Probability  # share of steps worded anew in each chain
     heeds_hint: Probability  # how often a hint that contradicts the chain is followed
-    seed: int
+    seed: Seed
 
 
 class RecordedTeacherSettings(Settings):
@@ -140,7 +145,7 @@ class SampledTeacherSettings(Settings):
     max_tokens: PositiveInt = 2048  # of a completion
     attempts: PositiveInt = 5  # in all, where no answer can be read
     highest_temperature: float = Field(1.5, ge=0)  # of the last attempt
-    seed: int = 0
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _rises(self) -> "SampledTeacherSettings":
@@ -169,7 +174,7 @@ class EndpointTeacherSettings(SampledTeacherSettings):
     kind: Literal["endpoint"]
     temperature: float | None = Field(0.2, ge=0)  # null in this and the next two: not sent
     top_p: float | None = Field(1.0, gt=0, le=1)
-    seed: int | None = 0
+    seed: Seed | None = 0
     limit_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"  # as the server asks
     base_url: str = Field(exclude=True)  # up to and with /v1
     key_variable: str = Field("OPENAI_API_KEY", exclude=True)  # the name of the variable
@@ -232,13 +237,20 @@ class Lora(Settings):
     rank: PositiveInt
     alpha: PositiveInt
     dropout: Probability
-    targets: list[str]
+    targets: Annotated[list[str], Field(min_length=1), Once]  # layers of the base, by name
 
 
 class Student(Settings):
     base: str  # "bundled", "tiny" (random weights, for tests), or a transformers id or path
     max_length: PositiveInt  # tokens of prompt and response together
     lora: Lora
+
+    @model_validator(mode="after")
+    def _has_the_layers(self) -> "Student":
+        for name in self.lora.targets if self.base in ("bundled", "tiny") else ():
+            if name not in LAYERS:
+                raise ValueError("lora.targets: " + unknown(f"layer of {self.base}", name, LAYERS))
+        return self
 
 
 class Optimization(Settings):
@@ -289,7 +301,7 @@ def _known(names: list[str]) -> list[str]:
 
 
 Methods = Annotated[list[str], Field(min_length=1), AfterValidator(_known), Once]
-Seeds = Annotated[list[int], Field(min_length=1), Once]
+Seeds = Annotated[list[Seed], Field(min_length=1), Once]
 
 
 class Ablations(Settings):
@@ -399,6 +411,11 @@ class Profile(Settings):
             raise ValueError(f"exam.self_consistency: {absent[0]} is not in training.methods")
         if self.keysteps.unit == "tokens" and self.student is None:
             raise ValueError("keysteps.unit tokens needs a student, whose tokens they are")
+        if self.keysteps.unit == "words" and self.training is not None:
+            raise ValueError(
+                "keysteps.unit words cannot be trained on: a student learns from its tokens. Set "
+                "keysteps.unit to tokens, or leave training out"
+            )
         return self
 
     def _answers(self) -> tuple[str, ...]:
@@ -423,14 +440,13 @@ def overview() -> list[dict]:
 
 
 def _row(name: str, values: dict) -> dict:
-    notebooks = values["notebooks"]
     return {
         "profile": name,
         "teacher": values["teacher"]["kind"],
         "benchmark": values["benchmark"]["name"],
         "student": values.get("student", {}).get("base", "none"),
         "seeds": len(values.get("training", {}).get("seeds", ())),
-        "notebooks": f"{notebooks[0][:2]} to {notebooks[-1][:2]}",
+        "notebooks": ", ".join(name.partition("_")[0] for name in values["notebooks"]),
     }
 
 
@@ -463,9 +479,22 @@ def _validated(values: dict, path: Path) -> Profile:
         raise BadProfile(_explain(error, path)) from error
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a name that stands twice in one place, where YAML would keep the last."""
+
+    def compose_mapping_node(self, anchor):
+        node = super().compose_mapping_node(anchor)
+        names = [name.value for name, _ in node.value]
+        for place, (name, _) in enumerate(node.value):
+            if name.value in names[:place]:
+                problem = f"{name.value!r} stands there for the second time"
+                raise yaml.composer.ComposerError(None, None, problem, name.start_mark)
+        return node
+
+
 def _parse(text: str, where: str):
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
         place = error.problem_mark
         raise BadProfile(
