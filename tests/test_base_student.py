@@ -110,6 +110,17 @@ def test_a_separate_document_teaches_its_chain_and_not_its_question():
     assert taught == [f"It is 3.{base_student.END}", f"2 plus 2 is 4.{base_student.END}"]
 
 
+def test_positions_jump_in_some_rows_and_stay_in_reach():
+    tokenizer, rows = load_tokenizer(STUDENT), [{"input_ids": [5] * 200, "labels": [5] * 200}] * 64
+    batch = base_student.JumpingCollator(tokenizer, 512, seed=0)(rows)
+    steps = batch["position_ids"].diff(dim=1)
+    assert (batch["position_ids"][:, 0] == 0).all() and batch["position_ids"].max() < 512
+    assert steps.min() == 1
+    jumping = (steps > 1).any(1)
+    assert 16 < jumping.sum() < 48
+    assert 0.05 < (steps[jumping] > 1).float().mean() < 0.15
+
+
 def test_an_echo_is_one_line_again_and_again_of_which_the_first_is_not_learnt():
     stage = SMALL.echoes
     rows = base_student.echoes(stage, 500)
