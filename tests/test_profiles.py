@@ -98,7 +98,11 @@ def test_what_full_and_kinds_do_not_change_is_as_in_mini(name):
     mini, other = load("mini"), load(name)
     for section in ("benchmark", "teacher", "keysteps", "student", "decoding"):
         assert getattr(mini, section) == getattr(other, section)
-    assert (mini.training.sft, mini.training.krsl) == (other.training.sft, other.training.krsl)
+    assert mini.training.sft == other.training.sft
+    rate = (
+        {"lr": mini.training.krsl.lr} if name == "kinds" else {}
+    )  # which says why its own differs
+    assert mini.training.krsl == other.training.krsl.model_copy(update=rate)
     assert set(mini.training.seeds) < set(other.training.seeds)
 
 
