@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, MultipleLocator, PercentFormatter
 
 from editlib import mistakes
 
@@ -295,6 +295,7 @@ def accuracy_by_method(
         ax.axvline(100 * guessing[split], color="black", linestyle="--", linewidth=1)
         _name_rows(ax, methods)
         ax.set_xlabel("accuracy (%)", fontsize=8)  # panels beside long names are narrow
+        ax.xaxis.set_major_locator(MultipleLocator(25))
     ax.set_xlim(0, None)
     legend = {
         "over seeds and questions": {"color": OTHER, "linewidth": 2},
@@ -752,7 +753,7 @@ def reasons(table: pd.DataFrame) -> Figure:
         for outcome, (colour, hatch) in OUTCOMES.items():
             style = {"color": colour, "hatch": hatch, "edgecolor": "white"}
             drawn = ax.barh(range(len(methods)), 100 * bars[outcome], left=left, **style)
-            texts = [f"{share:.0%}" if share > 0.08 else "" for share in bars[outcome]]
+            texts = [f"{share:.0%}" if share > 0.12 else "" for share in bars[outcome]]
             ink = "white" if outcome == "right, by right steps" else "black"
             numbers = ax.bar_label(drawn, texts, label_type="center", fontsize=7, color=ink)
             for number in numbers if hatch else []:

@@ -91,7 +91,7 @@ def by_truth(truths: Mapping[str, Mapping]) -> Classifier:
             _verdict(
                 chain,
                 [
-                    Finding(each["kind"], each["start"], each["end"], "known")
+                    Finding(each["kind"], each["start"], each["end"], "by the teacher's notes")
                     for each in truths[chain.completion]["mistakes"]
                 ],
             )
