@@ -1,6 +1,7 @@
 """What stands in two places agrees: pins, dependencies, targets, the table of the README."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -66,16 +67,21 @@ def imports(path: Path) -> set[str]:
     return {name.partition(".")[0] for name in plain | named}
 
 
+# Tests may be run by make, whose own settings are none of the make that is tried here.
+OUTSIDE = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+TRIED = {"cwd": ROOT, "env": OUTSIDE, "capture_output": True, "text": True}
+
+
 def make(*arguments: str) -> str:
     """What make would do."""
     command = ["make", "--dry-run", "--assume-old=.venv/.installed", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return subprocess.run(command, check=True, **TRIED).stdout
 
 
 def said(*arguments: str) -> str:
     """What make says, the commands of the kit only told."""
     command = ["make", "--assume-old=.venv/.installed", "RUN=echo", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(command, **TRIED)
     return done.stderr.strip() if done.returncode else done.stdout.strip()
 
 
