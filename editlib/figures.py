@@ -847,7 +847,9 @@ def _only(table: pd.DataFrame, values: Mapping[str, str]) -> pd.DataFrame:
 def _interval(ax: Axes, row: pd.Series, of: str, y: float, **style) -> None:
     """A mark at row[of] with a bar from row["low"] to row["high"], in percent; bars may be nan."""
     value, low, high = 100 * row[of], 100 * row["low"], 100 * row["high"]
-    ax.plot([low, high], [y, y], color=style["color"], linewidth=2)
+    # butt: the ends of a line would reach out by half its width
+    bar = {"color": style["color"], "linewidth": 2, "solid_capstyle": "butt"}
+    ax.plot([low, high], [y, y], **bar)
     ax.plot(value, y, linestyle="", **style)
 
 

@@ -62,7 +62,7 @@ def test_a_new_kind_is_in_labels_order_and_colours_at_once():
 
 
 UNFIT = ["LE", "LE ", " X", "none", "A+B", " ", "", r"$\bad{$", "A\nB", "A\x07", "A\u202eB", "_A"]
-UNFIT += ["a,b", "C/N", "C&P", "<b>", "..", "A\n"]
+UNFIT += ["a,b", "C/N", "C&P", "<b>", "..", "A\n", "le", "control", "Control", 31 * "A"]
 
 
 @pytest.mark.parametrize("short", UNFIT)

@@ -38,6 +38,7 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {}  # in the order of every table
+_NO_KINDS = (NONE, UNREAD, "control", "no second phase")  # what tables call something else
 PAPERS = ("logical", "knowledge", "calculation", "other")  # of Table 6; they stay as they are
 
 
@@ -49,8 +50,8 @@ def register(kind: Kind) -> Kind:
     """
     if kind.name in PAPERS and kind.name in KINDS:
         raise BadKind(f"kind {kind.name!r} is one of the paper's own; choose another name")
-    taken = {NONE, UNREAD} | {other.short for name, other in KINDS.items() if name != kind.name}
-    if kind.short in taken:
+    taken = {*_NO_KINDS, *(other.short for name, other in KINDS.items() if name != kind.name)}
+    if kind.short.casefold() in map(str.casefold, taken):  # folders may not tell case apart
         raise BadKind(
             f"kind {kind.name!r}: label {kind.short!r} is taken "
             f"(as are {', '.join(sorted(taken))}); choose another one"
@@ -58,7 +59,8 @@ def register(kind: Kind) -> Kind:
     if not is_label(kind.short):
         raise BadKind(
             f"kind {kind.name!r}: label {kind.short!r} cannot be shown or name a set of pairs; "
-            "expected letters, digits, _ and -, with spaces between them and no _ in front; "
+            "expected letters, digits, _ and -, with spaces between them and no _ in front, at "
+            "most 30 characters; "
             "choose another one"
         )
     KINDS[kind.name] = kind
@@ -68,13 +70,13 @@ def register(kind: Kind) -> Kind:
 def is_label(text: str) -> bool:
     """Whether a figure can show a text, and a folder and a method can be named by it.
 
-    That is: letters, digits, "_" and "-", with spaces between them; no "_" in front, which hides a
-    line from a legend, and no "+", which joins the labels of several kinds.
+    That is: letters, digits, "_" and "-", with spaces between them, at most 30 characters; no "_"
+    in front, which hides a line from a legend, and no "+", which joins the labels of several kinds.
 
     >>> is_label("lost not"), is_label("C/N"), is_label("LE+KE")
     (True, False, False)
     """
-    return re.fullmatch(r"(?!_)[\w-]([\w -]*[\w-])?", text) is not None
+    return len(text) <= 30 and re.fullmatch(r"(?!_)[\w-]([\w -]*[\w-])?", text) is not None
 
 
 def shorts() -> list[str]:
