@@ -60,8 +60,7 @@ def register(kind: Kind) -> Kind:
         raise BadKind(
             f"kind {kind.name!r}: label {kind.short!r} cannot be shown or name a set of pairs; "
             "expected letters, digits, _ and -, with spaces between them and no _ in front, at "
-            "most 30 characters; "
-            "choose another one"
+            "most 30 characters; choose another one"
         )
     KINDS[kind.name] = kind
     return kind
