@@ -55,11 +55,13 @@ search: $(BUILT) ## choose learning rates on validation questions, equally for a
 		$(if $(SET),--set "$$SET")
 	@$(RUN) -m editlib.reproduce --profile full --only 01 02 03 04 \
 		--results "$${RESULTS:-results}/search" \
-		--set "training.seeds=[100] benchmark.questions.validation=40" \
+		--set "training.seeds=[100] benchmark.questions.validation=40 training.lr_of={}" \
 		--set "training.ablations=null training.follow_test=false exam={}" \
-		--set "training.methods=[EDIT w/o KRSL, DPO, DPO-Positive, SimPO]" \
-		--set "training.dpo.also_try=[1.0e-5, 3.0e-5, 3.0e-4, 1.0e-3]" \
-		--set "training.dpop.also_try=[1.0e-5, 3.0e-5, 3.0e-4, 1.0e-3]" \
+		--set "training.methods=[MT-CoT, SCOTT, SBS, SBS-MI, CasCoD, 'Std-CoT, repeat sampling', \
+		'Std-CoT, dual CoTs', EDIT w/o KRSL, DPO, DPO-Positive, SimPO]" \
+		--set "training.sft.lr=2.0e-3 training.sft.also_try=[5.0e-4, 1.0e-3, 4.0e-3, 8.0e-3]" \
+		--set "training.dpo.lr=1.0e-4 training.dpo.also_try=[1.0e-5, 3.0e-5, 3.0e-4, 1.0e-3]" \
+		--set "training.dpop.lr=1.0e-4 training.dpop.also_try=[1.0e-5, 3.0e-5, 3.0e-4, 1.0e-3]" \
 		--set "training.simpo.lr=1.0e-4 training.simpo.also_try=[1.0e-5, 3.0e-5, 3.0e-4, 1.0e-3]" \
 		$(if $(SET),--set "$$SET")
 

@@ -266,7 +266,7 @@ def _fits(row: dict, max_length: int) -> bool:
 def schedule(ws: Workspace, path: Sequence[Phase]) -> tuple[Optimization, int | None]:
     """Settings and number of updates (None: all epochs) of the last phase of a path."""
     phase = path[-1]
-    settings = getattr(ws.profile.training, phase.objective).model_copy(update=phase.changes)
+    settings = ws.profile.training.of(phase)
     if phase.as_long_as is None:
         return settings, None
     before = sum(updates(ws, path[:n]) for n in range(1, len(path)))
@@ -468,20 +468,19 @@ def phase_names(path: Sequence[Phase]) -> str:
     return ", then ".join(map(str, path))
 
 
-def rates(epochs: pd.DataFrame) -> pd.DataFrame:
+def rates(epochs: pd.DataFrame, by: Sequence[str] = ("objective",)) -> pd.DataFrame:
     """How well each learning rate validates: the best epoch, mean over phases and seeds.
 
-    epochs: method, seed, lr, epoch, accuracy. Returns objective, lr, phases (how many), accuracy;
-    a control that goes on at another phase's rate is left out.
+    epochs: method, seed, lr, epoch, accuracy. by: "objective", or that and "phase", which is the
+    last one of a method by its name. Returns by, lr, phases (how many, each seed's counted),
+    accuracy; a control that goes on at another phase's rate is left out.
     """
-    best = epochs.groupby(["method", "lr", "seed"], as_index=False)["accuracy"].max()
+    best = epochs.groupby(["method", "lr", "seed"], sort=False, as_index=False)["accuracy"].max()
     last = best["method"].map(lambda method: phases(method)[-1])
-    best = best.assign(objective=[phase.objective for phase in last])
+    best = best.assign(objective=[p.objective for p in last], phase=[str(p) for p in last])
     own = best[[phase.as_long_as is None for phase in last]]
-    groups = own.groupby(["objective", "lr"], sort=True)["accuracy"]
-    return groups.agg(phases="size", accuracy="mean").reset_index()[
-        ["objective", "lr", "phases", "accuracy"]
-    ]
+    groups = own.groupby([*by, "lr"], sort=True)["accuracy"]
+    return groups.agg(phases="size", accuracy="mean").reset_index()
 
 
 def choices(history: pd.DataFrame, methods: Iterable[str]) -> pd.DataFrame:

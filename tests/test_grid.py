@@ -300,6 +300,21 @@ def test_every_method_searches_the_same_rates_for_as_many_epochs(ws, method):
         assert grid.updates(ws, first) == grid.updates(ws, phases("Std-CoT"))
 
 
+def test_a_phase_may_have_a_rate_of_its_own_and_goes_on_at_it(tmp_path):
+    name = "SFT on D+ as CoT and answer"
+    ws = open_workspace("smoke", [f'training.lr_of={{"{name}": 3.0e-3}}'], tmp_path)
+    training = ws.profile.training
+    (own,), (other,) = phases("MT-CoT"), phases("Std-CoT")
+    assert training.of(own) == training.sft.model_copy(update={"lr": 3e-3})
+    assert training.of(replace(own, as_long_as="EDIT")).lr == 3e-3
+    assert training.of(other) == training.sft
+
+
+def test_a_rate_of_a_phase_that_there_is_not_is_refused():
+    with pytest.raises(KitError, match="unknown phase 'SFT on D'; valid, nearest first: SFT on D+"):
+        profiles.load("smoke", ['training.lr_of={"SFT on D": 1e-3}'])
+
+
 BASELINES = [
     "MT-CoT",
     "SCOTT",
@@ -478,9 +493,15 @@ def test_rates_are_ranked_by_their_best_epoch_over_phases_and_seeds():
         ("EDIT", 0, 1e-4, 1.0, 0.7),
         ("Std-CoT continued", 0, 9e-4, 1.0, 0.9),
     ]
-    table = grid.rates(pd.DataFrame(rows, columns=["method", "seed", "lr", "epoch", "accuracy"]))
-    assert table.to_numpy().tolist() == [
+    epochs = pd.DataFrame(rows, columns=["method", "seed", "lr", "epoch", "accuracy"])
+    assert grid.rates(epochs).to_numpy().tolist() == [
         ["krsl", 1e-4, 1, 0.7],
         ["sft", 1e-3, 2, 0.5],
         ["sft", 1e-2, 1, 0.1],
+    ]
+    assert grid.rates(epochs, ["objective", "phase"]).to_numpy().tolist() == [
+        ["krsl", "KRSL on Ddual", 1e-4, 1, 0.7],
+        ["sft", "SFT on D+", 1e-3, 1, 0.4],
+        ["sft", "SFT on D+", 1e-2, 1, 0.1],
+        ["sft", "SFT on D+merge", 1e-3, 1, 0.6],
     ]

@@ -7,6 +7,7 @@ its dotted name: ``load("mini", ["training.krsl.lr=1e-4"])``.
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -324,6 +325,25 @@ class Training(Settings):
     dpo: DPO | None = None  # these three: None where no method needs them
     dpop: DPOP | None = None
     simpo: SimPO | None = None
+    # Phases that learn at another rate than their objective's, by name ("SFT on D+merge")
+    lr_of: dict[str, PositiveFloat] = {}
+
+    def of(self, phase: methods.Phase) -> Optimization:
+        """The settings of a phase: those of its objective, its own rate, what the method changes.
+
+        A phase that goes on for longer learns at the rate of the phase that it goes on from.
+        """
+        settings = getattr(self, phase.objective)
+        rate = self.lr_of.get(str(replace(phase, as_long_as=None)), settings.lr)
+        return settings.model_copy(update={"lr": rate} | phase.changes)
+
+    @field_validator("lr_of")
+    @classmethod
+    def _names_phases(cls, rates: dict) -> dict:
+        known = {str(phase) for each in methods.METHODS.values() for phase in each.phases}
+        for name in rates.keys() - known:
+            raise ValueError(unknown("phase", name, sorted(known)))
+        return rates
 
     @property
     def students(self) -> dict[str, list[int]]:
