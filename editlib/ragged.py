@@ -10,6 +10,7 @@ from itertools import accumulate, chain
 
 import numpy as np
 import torch
+from accelerate.utils import send_to_device
 from torch import Tensor
 from torch.backends.cuda import SDPAParams, can_use_flash_attention
 from torch.nn.attention.varlen import varlen_attn
@@ -23,6 +24,7 @@ from editlib.keysteps import common_prefix
 
 NAME = "ragged"
 _FULL = "full_attention"  # transformers' name for a layer without a window
+PROBE = (1, 4), (4, 6), (6, 10), (10, 13)  # prompt, shared, and the rest of both sides: a pair
 Segment = tuple[int, int, int]  # tokens of: the trunk's part that the branch sees, its rest, branch
 
 
@@ -102,24 +104,58 @@ AttentionInterface.register(NAME, attention)
 AttentionMaskInterface.register(NAME, sdpa_mask)  # for calls without segments, such as generation
 
 
-def install(model: PreTrainedModel) -> bool:
-    """Let a decoder take ragged batches; False where its attention cannot be replaced.
+def install(model: PreTrainedModel) -> str | None:
+    """Let a decoder take ragged batches; returns what stands in the way, None where nothing does.
 
-    Everything else (generation, evaluation) goes on as with sdpa.
+    A made-up pair is read both ways first, since a decoder may do with its attention what nobody
+    can tell from its configuration. Everything else (generation, evaluation) goes on as with sdpa.
+    Where rotary positions depend on the length of a text (dynamic, longrope), they do so on that
+    of a segment here and on that of a padded row elsewhere.
     """
-    if not replaceable(model):
-        return False
+    usual = model.config._attn_implementation
+    if usual == NAME:
+        return None
+    if found := _obstacle(model):
+        return found
     model.set_attn_implementation(NAME)
-    return True
+    if _reads_as(model, usual):
+        return None
+    model.set_attn_implementation(usual)
+    return "it reads a pair that shares its prompt otherwise than two texts"
 
 
-def replaceable(model: PreTrainedModel) -> bool:
-    """Whether every layer attends to all that came before, through transformers' interface."""
+def _obstacle(model: PreTrainedModel) -> str | None:
+    """What its configuration says against it: every layer must see all that came before."""
     config = model.config.get_text_config()
     kinds = getattr(config, "layer_types", None)
     window = getattr(config, "sliding_window", None) if kinds is None else set(kinds) != {_FULL}
-    capped = getattr(config, "attn_logit_softcapping", None)
-    return bool(model._supports_attention_backend) and not window and not capped
+    if not model._supports_attention_backend:
+        return "its attention cannot be replaced"
+    if window:
+        return "not all of its layers see all that came before"
+    if getattr(config, "attn_logit_softcapping", None):
+        return "its attention is capped"
+    return None
+
+
+@torch.no_grad()
+def _reads_as(model: PreTrainedModel, usual: str) -> bool:
+    """Whether a pair is read as by another attention, side by side; left with the ragged one."""
+    n = model.get_input_embeddings().num_embeddings
+    prompt, shared, right, wrong = ([7 * i % n for i in range(*ends)] for ends in PROBE)
+    sides = {"correct": shared + right, "wrong": shared + wrong}
+    training, where = model.training, model.device
+    model.eval()
+    packed = send_to_device(pack_whole_duals([{"prompt": prompt, **sides}]), where)
+    ours = token_logp(model, packed)
+    model.set_attn_implementation(usual)
+    texts = [torch.tensor([prompt + side], device=where) for side in sides.values()]
+    logits = [model(ids, use_cache=False).logits[0, len(prompt) - 1 : -1] for ids in texts]
+    model.set_attn_implementation(NAME)
+    model.train(training)
+    theirs = -cross_entropy(torch.cat(logits).float(), packed["targets"], reduction="none")
+    close = torch.finfo(model.dtype).eps ** 0.5  # 3e-4 in float32, 0.09 in bfloat16
+    return torch.allclose(ours, theirs, rtol=close, atol=close)
 
 
 # --- rows to ragged batches ------------------------------------------------------------------
@@ -202,8 +238,8 @@ class _Packed:
             # Not looked at, but in four dimensions it keeps transformers from making one of T x T.
             "attention_mask": torch.zeros(1, 1, 1, 1),
             "segments": self.segments,
-            "logits_to_keep": torch.tensor(self.places),
-            "targets": torch.tensor(self.targets),
+            "logits_to_keep": torch.tensor(self.places, dtype=torch.long),  # also of none
+            "targets": torch.tensor(self.targets, dtype=torch.long),
         }
 
 

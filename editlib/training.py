@@ -100,8 +100,7 @@ def pair_logp(
     rows: as batching.collate_duals takes them; size: pairs of one forward pass. Returns one dict
     a row: correct (T,) and wrong (U,). Without dropout; the model is left in evaluation mode.
     """
-    bare = model.get_base_model() if isinstance(model, PeftModel) else model
-    goes_ragged = ragged.install(bare)
+    goes_ragged = ragged.install(_bare(model)) is None
     model.eval()
     read = []
     for start in range(0, len(rows), size):
@@ -180,7 +179,7 @@ class StudentTrainer(Trainer):
 
 
 def fit(
-    model: PeftModel,
+    model: PreTrainedModel | PeftModel,
     rows: Sequence[dict],
     settings: Optimization,
     *,
@@ -190,7 +189,7 @@ def fit(
     score: Callable[[PeftModel], float] | None = None,
     follow: Callable[[PeftModel], float] | None = None,
 ) -> list[dict]:
-    """Train an adapter in place and return the Trainer's log, one dict an entry.
+    """Train an adapter, or a whole model, in place; returns the Trainer's log, a dict an entry.
 
     rows: as the objective of the settings collates them. scratch: a folder for checkpoints; a
     killed run goes on from the last whole one. updates: optimizer steps (None: settings.epochs
@@ -214,13 +213,19 @@ def fit(
     return trainer.state.log_history
 
 
-def _goes_ragged(model: PeftModel, arguments: TrainingArguments) -> bool:
-    """Whether batches need no padding; says so once where they do."""
+def _goes_ragged(model: PreTrainedModel | PeftModel, arguments: TrainingArguments) -> bool:
+    """Whether batches need no padding; says so, and why, where they do."""
     # nn.DataParallel, which the Trainer takes for several GPUs in one process, cuts batches by rows
-    if arguments.n_gpu <= 1 and ragged.install(model.get_base_model()):
-        return True
-    warnings.warn("this model or set-up takes padded batches only: slower", stacklevel=3)
-    return False
+    several = "several GPUs in one process (torchrun or accelerate launch give each its own)"
+    obstacle = several if arguments.n_gpu > 1 else ragged.install(_bare(model))
+    if obstacle:
+        kind = _bare(model).config.model_type
+        warnings.warn(f"{kind}: padded batches, which are slower: {obstacle}", stacklevel=3)
+    return not obstacle
+
+
+def _bare(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
+    return model.get_base_model() if isinstance(model, PeftModel) else model
 
 
 def best_score(history: Sequence[dict]) -> float:
@@ -236,6 +241,8 @@ def _arguments(settings, seed, scratch, updates, selects) -> TrainingArguments:
         max_steps=-1 if updates is None else updates,
         per_device_train_batch_size=settings.batch,
         gradient_accumulation_steps=settings.accumulation,
+        activation_checkpointing=settings.checkpointing,
+        activation_checkpointing_kwargs={"use_reentrant": False},
         weight_decay=0.0,  # Table 16
         adam_beta1=0.9,
         adam_beta2=0.999,

@@ -73,7 +73,7 @@ def by_fsdp(scratch):
 def sharded(processes, rank):
     """Gradients of a step on all pairs, each process holding and computing its share."""
     model, objective = student(), training.objective(SETTINGS)
-    assert ragged.install(model.get_base_model())
+    assert ragged.install(model.get_base_model()) is None
     if processes > 1:
         for layer in model.get_base_model().model.layers:
             fully_shard(layer)

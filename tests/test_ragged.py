@@ -5,7 +5,24 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from torch.testing import assert_close
-from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
+from transformers import (
+    DogeConfig,
+    DogeForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GptOssConfig,
+    GptOssForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
+    NemotronConfig,
+    NemotronForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 from editlib import ragged, training
 from editlib.profiles import DPO, DPOP, KRSL, SFT, SimPO
@@ -222,13 +239,12 @@ def test_the_equality_test_can_fail(where, tmp_path, monkeypatch):
         assert_same(step(model, duals(), EDIT, tmp_path, padded=False), padded)
 
 
-def test_full_fine_tuning_with_checkpointing_and_accumulation(tmp_path):
-    """Every weight, activation checkpointing, and a step cut in two."""
+def test_every_weight_may_learn_with_activation_checkpointing(tmp_path):
     model = student()
     for weight in model.parameters():
         weight.requires_grad_(True)
     padded = step(model, duals(), EDIT, tmp_path, padded=True)
-    model.gradient_checkpointing_enable({"use_reentrant": False})
+    model.activation_checkpointing_enable({"use_reentrant": False})
     model.get_base_model().train()
     assert_same(step(model, duals(), EDIT, tmp_path, padded=False), padded)
 
@@ -253,8 +269,65 @@ def test_generation_goes_on_as_with_sdpa():
     ids, mask = torch.tensor([[0, 0, 5, 6], [7, 8, 9, 4]]), torch.tensor([[0, 0, 1, 1], [1] * 4])
     how = {"attention_mask": mask, "do_sample": False, "max_new_tokens": 8, "pad_token_id": 0}
     expected = model.generate(ids, **how)
-    assert ragged.install(model)
+    assert ragged.install(model) is None
     assert model.generate(ids, **how).tolist() == expected.tolist()
+
+
+def test_a_whole_model_is_trained_and_checkpointing_changes_no_weight(tmp_path):
+    trained = []
+    for checkpointing in (False, True):
+        model = student().get_base_model()
+        before = {name: weight.clone() for name, weight in model.state_dict().items()}
+        settings = EDIT.model_copy(update={"checkpointing": checkpointing, "accumulation": 2})
+        training.fit(model, duals(), settings, seed=0, scratch=tmp_path / f"{checkpointing}")
+        assert model.is_activation_checkpointing == checkpointing
+        trained.append(model.state_dict())
+    moved = [not torch.equal(trained[0][name], weight) for name, weight in before.items()]
+    assert any(moved)
+    assert_close(*trained, rtol=1e-5, atol=1e-6)
+
+
+def test_a_batch_without_a_key_token_costs_nothing(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [pair(rng, 2, correct_key=False, wrong_key=False) for _ in range(2)]
+    for padded in (True, False):
+        loss, gradients = step(student(), rows, EDIT, tmp_path, padded)
+        assert loss == 0 and not any(gradient.any() for gradient in gradients.values())
+
+
+GONE_WRONG = {  # decoders that would read a ragged batch wrongly and say nothing
+    "no keywords for attention": (NemotronForCausalLM, NemotronConfig, {}),
+    "a mask of its own": (DogeForCausalLM, DogeConfig, {}),
+    "sinks": (GptOssForCausalLM, GptOssConfig, {"layer_types": ["full_attention"] * 2}),
+}
+WELL = {
+    "Qwen3": (Qwen3ForCausalLM, Qwen3Config, {}),
+    "GPT-2": (GPT2LMHeadModel, GPT2Config, {}),
+    "Mixtral": (MixtralForCausalLM, MixtralConfig, {}),
+}
+
+
+def decoder(kind, config, changes):
+    torch.manual_seed(0)
+    model = kind(config(**SIZES | changes))
+    for name, weight in model.named_parameters():
+        if name.endswith((".A", ".sinks")):  # which are zero until they are trained
+            torch.nn.init.normal_(weight, std=0.5)
+    return model.train()
+
+
+@pytest.mark.parametrize("model", GONE_WRONG.values(), ids=GONE_WRONG)
+def test_a_decoder_that_reads_ragged_batches_wrongly_is_left_as_it_is(model):
+    model = decoder(*model)
+    usual = model.config._attn_implementation
+    assert "otherwise than two texts" in ragged.install(model)
+    assert model.config._attn_implementation == usual and model.training
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("model", WELL.values(), ids=WELL)
+def test_a_decoder_that_reads_them_rightly_takes_them(model, precision):
+    assert ragged.install(decoder(*model).to(precision)) is None
 
 
 def test_a_model_with_a_window_takes_padded_batches_and_says_so(tmp_path):
@@ -263,5 +336,7 @@ def test_a_model_with_a_window_takes_padded_batches_and_says_so(tmp_path):
     lora = LoraConfig(r=4, target_modules=["q_proj"])
     model = get_peft_model(MistralForCausalLM(config), lora)
     arguments = training._arguments(PLAIN, 0, tmp_path, None, selects=False)
-    with pytest.warns(UserWarning, match="padded batches only"):
+    with pytest.warns(
+        UserWarning, match="^mistral: padded batches.*: not all of its layers see all"
+    ):
         assert not training._goes_ragged(model, arguments)

@@ -261,6 +261,7 @@ class Optimization(Settings):
     batch: PositiveInt  # rows (SFT) or pairs (KRSL) of one forward pass
     accumulation: PositiveInt
     lr_decay: PositiveFloat  # the learning rate is multiplied by this after each epoch
+    checkpointing: bool = False  # compute activations again on the way back: slower, less memory
 
 
 class SFT(Optimization):
