@@ -119,10 +119,10 @@ def annotate_each(ws: Workspace, questions: Iterable[Question], folder: Path) ->
         for some in batches(questions, AT_ONCE):
             add(some)
     few = _first_of_each_task(q for some in read_batches(table, Question) for q in some)
-    begin, spent = _begins(ws, few), []
+    by, begin, spent = _teacher(ws), _begins(ws, few), []
     with growing_table(folder / "cots.parquet", CoT) as add:
         for some in read_batches(table, Question, _at_once(ws)):
-            answered, took = _ask(ws, _cep_requests(ws, some, begin), "CEP")
+            answered, took = _ask(ws, by, _cep_requests(ws, some, begin), "CEP")
             add(dual.annotate(some, answered))
             spent.append(took)
     tried = _tried(ws, few)[2]
@@ -146,14 +146,14 @@ def resample(ws: Workspace) -> Path:
 
 
 def _resample(ws: Workspace, folder: Path) -> None:
-    begin = _begins(ws, _few(ws))
+    by, begin = _teacher(ws), _begins(ws, _few(ws))
     first, hints = [], []
     with growing_table(folder / "cots.parquet", CoT) as add:
-        for _, cots, spent in _annotated_again(ws, begin):
+        for _, cots, spent in _annotated_again(ws, by, begin):
             add(cots)
             first.append(spent)
-        for questions, cots, _ in _annotated_again(ws, begin):  # from the store
-            rectified, spent = _rectify(ws, questions, cots, begin, AGAIN, sample=1)
+        for questions, cots, _ in _annotated_again(ws, by, begin):  # from the store
+            rectified, spent = _rectify(ws, by, questions, cots, begin, AGAIN, sample=1)
             add(rectified)
             hints.append(spent)
     spent = [_together(f"CEP{AGAIN}", first), _together(f"AHP{AGAIN}", hints)]
@@ -161,11 +161,12 @@ def _resample(ws: Workspace, folder: Path) -> None:
 
 
 def _annotated_again(
-    ws: Workspace, begin: Mapping[str, prompts.Shots]
+    ws: Workspace, by: Teacher | ManyTeacher, begin: Mapping[str, prompts.Shots]
 ) -> Iterator[tuple[list[Question], list[CoT], dict]]:
     """The questions with their second CoTs and what these took, some at a time."""
     for questions, _ in _annotated(ws):
-        answered, spent = _ask(ws, _cep_requests(ws, questions, begin), f"CEP{AGAIN}", sample=1)
+        asked = _cep_requests(ws, questions, begin)
+        answered, spent = _ask(ws, by, asked, f"CEP{AGAIN}", 1)
         yield questions, dual.annotate(questions, answered), spent
 
 
@@ -332,7 +333,7 @@ def _tried(
     unseen = prompts.bbh_shots(dict.fromkeys((question.task for question in few), ()))
     texts = [prompts.baseline("zero-shot-CoT", unseen[q.task], q.text) for q in few]
     asked = [Request(text, **_sampling(ws)) for text in texts]
-    answered, spent = _ask(ws, asked, "exemplars")
+    answered, spent = _ask(ws, _teacher(ws), asked, "exemplars")
     return few, answered, [spent]
 
 
@@ -411,7 +412,11 @@ def completion_store(ws: Workspace, sample: int = 0) -> CompletionStore:
 
 
 def _ask(
-    ws: Workspace, requests: Sequence[Request], name: str, sample: int = 0
+    ws: Workspace,
+    by: Teacher | ManyTeacher,
+    requests: Sequence[Request],
+    name: str,
+    sample: int = 0,
 ) -> tuple[list[Completion], dict]:
     """The completion of each request that counts, and what all attempts took."""
     settings, attempts, highest = ws.profile.teacher, 1, 0.0
@@ -422,9 +427,8 @@ def _ask(
         attempts, highest = settings.attempts, settings.highest_temperature
         requests = [_sampled(settings, request) for request in requests]
     with completion_store(ws, sample) as store:
-        asked = _teacher(ws)
-        tried = teacher.ask_until_read(asked, requests, store, name, attempts, highest, answered)
-        lost = store.lost(asked.name, {request.prompt for request in requests})
+        tried = teacher.ask_until_read(by, requests, store, name, attempts, highest, answered)
+        lost = store.lost(by.name, {request.prompt for request in requests})
     return [tries[-1] for tries in tried], usage(name, tried, lost)
 
 
@@ -462,7 +466,8 @@ def usage(name: str, tried: Sequence[Sequence[Completion]], lost: Sequence[Lost]
 
 def teacher_chains(ws: Workspace, questions: Sequence[Question]) -> list[Completion]:
     """The teacher's first CoT of any questions, asked as those of training (for comparison)."""
-    return _ask(ws, _cep_requests(ws, questions, _begins(ws, questions)), "CEP")[0]
+    asked = _cep_requests(ws, questions, _begins(ws, questions))
+    return _ask(ws, _teacher(ws), asked, "CEP")[0]
 
 
 # --- 00: the method on one task --------------------------------------------------------------
@@ -488,16 +493,16 @@ def demonstrate(ws: Workspace, task: str, most: int) -> Demonstration:
     questions = [question for question in everything if question.task == task][:most]
     if not questions:
         raise KitError(unknown("task", task, sorted({question.task for question in everything})))
-    begin = _begins(ws, questions)
-    answered, _ = _ask(ws, _cep_requests(ws, questions, begin), "CEP")
+    by, begin = _teacher(ws), _begins(ws, questions)
+    answered, _ = _ask(ws, by, _cep_requests(ws, questions, begin), "CEP")
     cots = dual.annotate(questions, answered)
     if _published(ws):
         pairs = [pair for pair in benchmarks.published_duals() if pair.task == task]
     else:
         right = dual.with_role(cots, "correct")[:SHOWN]
-        cots += _rectify(ws, questions, cots, begin)[0]
+        cots += _rectify(ws, by, questions, cots, begin)[0]
         shown = dual.ccp_exemplars(questions, cots)
-        misled, _ = _ask(ws, _ccp_requests(ws, questions, right, shown), "CCP")
+        misled, _ = _ask(ws, by, _ccp_requests(ws, questions, right, shown), "CCP")
         cots += dual.corrupted(questions, right, misled)
         pairs = sorted(dual.pair(questions, cots), key=lambda pair: pair.subset)  # D+dual first
     if not pairs:
@@ -521,15 +526,15 @@ def build_duals(ws: Workspace) -> Path:
 
 
 def _build_duals(ws: Workspace, folder: Path) -> None:
-    begin = _begins(ws, _few(ws))
+    by, begin = _teacher(ws), _begins(ws, _few(ws))
     hints, lures, shown = [], [], {}
     for questions, cots in _annotated(ws):  # all of them, since any may be shown to any CCP
-        rectified, spent = _rectify(ws, questions, cots, begin)
+        rectified, spent = _rectify(ws, by, questions, cots, begin)
         hints.append(spent)
         for task, found in dual.ccp_exemplars(questions, [*cots, *rectified]).items():
             known = shown.setdefault(task, [])
             known += found[: DRAWN_FROM - len(known)]
-    _write_duals(folder, _dual_parts(ws, begin, shown, lures))
+    _write_duals(folder, _dual_parts(ws, by, begin, shown, lures))
     spent = [_together("AHP", hints), _together("CCP", lures)]
     write_frame(folder / "usage.parquet", pd.DataFrame(spent))
 
@@ -552,6 +557,7 @@ def _few(ws: Workspace) -> list[Question]:
 
 def _rectify(
     ws: Workspace,
+    by: Teacher | ManyTeacher,
     questions: list[Question],
     cots: list[CoT],
     begin: Mapping[str, prompts.Shots],
@@ -559,18 +565,23 @@ def _rectify(
     sample: int = 0,
 ) -> tuple[list[CoT], dict]:
     wrong = dual.with_role(cots, "wrong")
-    hinted, spent = _ask(ws, _ahp_requests(ws, questions, wrong, begin), f"AHP{again}", sample)
+    asked = _ahp_requests(ws, questions, wrong, begin)
+    hinted, spent = _ask(ws, by, asked, f"AHP{again}", sample)
     return dual.rectified(questions, wrong, hinted), spent
 
 
 def _dual_parts(
-    ws: Workspace, begin: Mapping[str, prompts.Shots], shown: Mapping, lures: list[dict]
+    ws: Workspace,
+    by: Teacher | ManyTeacher,
+    begin: Mapping[str, prompts.Shots],
+    shown: Mapping,
+    lures: list[dict],
 ) -> Iterator[tuple[list[Question], list[CoT], list[DualCoT]]]:
     """Questions, all CoTs and the pairs, some at a time; what CCP took is added to lures."""
     for questions, cots in _annotated(ws):
         correct = dual.with_role(cots, "correct")
-        cots = cots + _rectify(ws, questions, cots, begin)[0]  # from the store
-        misled, spent = _ask(ws, _ccp_requests(ws, questions, correct, shown), "CCP")
+        cots = cots + _rectify(ws, by, questions, cots, begin)[0]  # from the store
+        misled, spent = _ask(ws, by, _ccp_requests(ws, questions, correct, shown), "CCP")
         lures.append(spent)
         cots += dual.corrupted(questions, correct, misled)
         yield questions, cots, dual.pair(questions, cots)

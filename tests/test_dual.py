@@ -290,9 +290,13 @@ def test_the_tables_are_the_same_however_few_questions_are_in_memory(tmp_path, m
     monkeypatch.setattr(
         pipeline,
         "_ask",
-        lambda ws, rows, *rest, ask=pipeline._ask, **more: (
-            asked.append(len(rows)) or ask(ws, rows, *rest, **more)
+        lambda ws, by, rows, *rest, ask=pipeline._ask: (
+            asked.append(len(rows)) or ask(ws, by, rows, *rest)
         ),
+    )
+    makes = []
+    monkeypatch.setattr(
+        pipeline, "_teacher", lambda ws, make=pipeline._teacher: makes.append(ws) or make(ws)
     )
     for at_once in (2_000, 10):
         monkeypatch.setattr(pipeline, "AT_ONCE", at_once)
@@ -305,7 +309,8 @@ def test_the_tables_are_the_same_however_few_questions_are_in_memory(tmp_path, m
             for path in folder.glob("*.parquet")
         }
         made["duals/cots"] = made["duals/cots"].sort_values("id", ignore_index=True)
-        tables[at_once] = {name: frame.to_dict("list") for name, frame in made.items()}
+        tables[at_once] = {name: frame.to_json(orient="records") for name, frame in made.items()}
         tables[at_once]["preferences"] = (folders[1] / "preferences.jsonl").read_text()
-    assert tables[10] == tables[2_000] and len(tables[10]["duals/duals"]["id"]) > 10
+    assert tables[10] == tables[2_000] and len(made["duals/duals"]) > 10
     assert len(tables[10]) == 11 and max(asked) <= 10
+    assert len(makes) == 2 * 3  # a teacher may be a model to load: once in each stage that asks

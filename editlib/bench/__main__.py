@@ -30,7 +30,7 @@ SAYS = {
     "ratios": "How many times faster than each baseline: medians of 5 turns, lowest and highest",
     "memory": "Peak memory of one KRSL step over that of the loaded student",
     "profile": "Where the time of the profile mini goes, on one thread and under a profiler",
-    "scale": "Stages by number of questions: CPU time of each question, peak memory over that at first",
+    "scale": "Stages by number of questions: CPU time a question, peak memory over that at first",
     "teacher": "An endpoint teacher beside its server alone: seconds, share of the ideal, memory",
     "replay": "All chains and pairs of BBH once more, from a store that has them: nothing is asked",
     "kills": "An endpoint teacher that is killed at random moments, imports included, and run on",
