@@ -44,13 +44,13 @@ from editlib.records import (
     CoT,
     DualCoT,
     Question,
+    batches,
     growing_table,
     read_batches,
     read_frame,
     read_table,
     write_frame,
     write_frames,
-    write_table,
 )
 from editlib.teacher import ManyTeacher, PuzzleSettings, Teacher
 from editlib.workspace import Workspace
@@ -70,7 +70,7 @@ ASKING = (
 )
 AGAIN = ", second sample"  # after the name of a kind of prompt that is asked once more
 SHOWN = 3  # right CoTs of a demonstration that are given a twin
-AT_ONCE = 2_000  # questions in memory at a time while their duals are made
+AT_ONCE = 2_000  # questions in memory at a time while the teacher is asked
 DRAWN_FROM = 1_000  # CCP exemplars of a task at most, so that memory stays flat; ours
 TRIED = 8  # training questions of a task asked without exemplars, to make exemplars of; ours
 
@@ -109,12 +109,24 @@ def annotate(ws: Workspace) -> Path:
 
 
 def _annotate(ws: Workspace, folder: Path) -> None:
-    questions = training_questions(ws)
-    answered, spent = _ask(ws, _cep_requests(ws, questions), "CEP")
-    write_table(folder / "questions.parquet", questions, Question)
-    write_table(folder / "cots.parquet", dual.annotate(questions, answered), CoT)
-    tried = _tried(ws, questions)[2]
-    write_frame(folder / "usage.parquet", pd.DataFrame([*tried, spent]))
+    annotate_each(ws, training_questions(ws), folder)
+
+
+def annotate_each(ws: Workspace, questions: Iterable[Question], folder: Path) -> None:
+    """Write the tables of annotate() of any questions; memory does not grow with their number."""
+    table = folder / "questions.parquet"
+    with growing_table(table, Question) as add:
+        for some in batches(questions, AT_ONCE):
+            add(some)
+    few = _first_of_each_task(q for some in read_batches(table, Question) for q in some)
+    by, begin, spent = _teacher(ws), _begins(ws, few), []
+    with growing_table(folder / "cots.parquet", CoT) as add:
+        for some in read_batches(table, Question, _at_once(ws)):
+            answered, took = _ask(ws, by, _cep_requests(ws, some, begin), "CEP")
+            add(dual.annotate(some, answered))
+            spent.append(took)
+    tried = _tried(ws, few)[2]
+    write_frame(folder / "usage.parquet", pd.DataFrame([*tried, _together("CEP", spent)]))
 
 
 def resample(ws: Workspace) -> Path:
@@ -134,15 +146,28 @@ def resample(ws: Workspace) -> Path:
 
 
 def _resample(ws: Workspace, folder: Path) -> None:
-    questions = read_annotation(ws)[0]
-    answered, first = _ask(ws, _cep_requests(ws, questions), f"CEP{AGAIN}", sample=1)
-    cots = dual.annotate(questions, answered)
-    wrong = dual.with_role(cots, "wrong")
-    asked = _ahp_requests(ws, questions, wrong, _begins(ws, questions))
-    hinted, hints = _ask(ws, asked, f"AHP{AGAIN}", sample=1)
-    cots += dual.rectified(questions, wrong, hinted)
-    write_table(folder / "cots.parquet", cots, CoT)
-    write_frame(folder / "usage.parquet", pd.DataFrame([first, hints]))
+    by, begin = _teacher(ws), _begins(ws, _few(ws))
+    first, hints = [], []
+    with growing_table(folder / "cots.parquet", CoT) as add:
+        for _, cots, spent in _annotated_again(ws, by, begin):
+            add(cots)
+            first.append(spent)
+        for questions, cots, _ in _annotated_again(ws, by, begin):  # from the store
+            rectified, spent = _rectify(ws, by, questions, cots, begin, AGAIN, sample=1)
+            add(rectified)
+            hints.append(spent)
+    spent = [_together(f"CEP{AGAIN}", first), _together(f"AHP{AGAIN}", hints)]
+    write_frame(folder / "usage.parquet", pd.DataFrame(spent))
+
+
+def _annotated_again(
+    ws: Workspace, by: Teacher | ManyTeacher, begin: Mapping[str, prompts.Shots]
+) -> Iterator[tuple[list[Question], list[CoT], dict]]:
+    """The questions with their second CoTs and what these took, some at a time."""
+    for questions, _ in _annotated(ws):
+        asked = _cep_requests(ws, questions, begin)
+        answered, spent = _ask(ws, by, asked, f"CEP{AGAIN}", 1)
+        yield questions, dual.annotate(questions, answered), spent
 
 
 def training_questions(ws: Workspace) -> list[Question]:
@@ -235,14 +260,15 @@ def reading_differences(ws: Workspace) -> pd.DataFrame:
     return answers.differences(questions, {cot.question_id: cot.text for cot in cots})
 
 
-def _cep_requests(ws: Workspace, questions: Sequence[Question]) -> list[Request]:
+def _cep_requests(
+    ws: Workspace, questions: Sequence[Question], begin: Mapping[str, prompts.Shots]
+) -> list[Request]:
     if _published(ws):
         return [Request(_published_cep(question), temperature=0.0) for question in questions]
     if files := _prompt_files(ws):
-        files.check(sorted({question.task for question in questions}))  # before any is paid for
         asked = [files.cep(question.task, question.text) for question in questions]
         return [Request(prompt, **_sampling(ws)) for prompt in asked]
-    return dual.cep_requests(questions, shots(ws, questions), **_sampling(ws))
+    return dual.cep_requests(questions, begin, **_sampling(ws))
 
 
 def _sampling(ws: Workspace) -> dict[str, float]:
@@ -307,7 +333,7 @@ def _tried(
     unseen = prompts.bbh_shots(dict.fromkeys((question.task for question in few), ()))
     texts = [prompts.baseline("zero-shot-CoT", unseen[q.task], q.text) for q in few]
     asked = [Request(text, **_sampling(ws)) for text in texts]
-    answered, spent = _ask(ws, asked, "exemplars")
+    answered, spent = _ask(ws, _teacher(ws), asked, "exemplars")
     return few, answered, [spent]
 
 
@@ -386,7 +412,11 @@ def completion_store(ws: Workspace, sample: int = 0) -> CompletionStore:
 
 
 def _ask(
-    ws: Workspace, requests: Sequence[Request], name: str, sample: int = 0
+    ws: Workspace,
+    by: Teacher | ManyTeacher,
+    requests: Sequence[Request],
+    name: str,
+    sample: int = 0,
 ) -> tuple[list[Completion], dict]:
     """The completion of each request that counts, and what all attempts took."""
     settings, attempts, highest = ws.profile.teacher, 1, 0.0
@@ -397,9 +427,8 @@ def _ask(
         attempts, highest = settings.attempts, settings.highest_temperature
         requests = [_sampled(settings, request) for request in requests]
     with completion_store(ws, sample) as store:
-        asked = _teacher(ws)
-        tried = teacher.ask_until_read(asked, requests, store, name, attempts, highest, answered)
-        lost = store.lost(asked.name, {request.prompt for request in requests})
+        tried = teacher.ask_until_read(by, requests, store, name, attempts, highest, answered)
+        lost = store.lost(by.name, {request.prompt for request in requests})
     return [tries[-1] for tries in tried], usage(name, tried, lost)
 
 
@@ -437,7 +466,8 @@ def usage(name: str, tried: Sequence[Sequence[Completion]], lost: Sequence[Lost]
 
 def teacher_chains(ws: Workspace, questions: Sequence[Question]) -> list[Completion]:
     """The teacher's first CoT of any questions, asked as those of training (for comparison)."""
-    return _ask(ws, _cep_requests(ws, questions), "CEP")[0]
+    asked = _cep_requests(ws, questions, _begins(ws, questions))
+    return _ask(ws, _teacher(ws), asked, "CEP")[0]
 
 
 # --- 00: the method on one task --------------------------------------------------------------
@@ -463,16 +493,16 @@ def demonstrate(ws: Workspace, task: str, most: int) -> Demonstration:
     questions = [question for question in everything if question.task == task][:most]
     if not questions:
         raise KitError(unknown("task", task, sorted({question.task for question in everything})))
-    answered, _ = _ask(ws, _cep_requests(ws, questions), "CEP")
+    by, begin = _teacher(ws), _begins(ws, questions)
+    answered, _ = _ask(ws, by, _cep_requests(ws, questions, begin), "CEP")
     cots = dual.annotate(questions, answered)
     if _published(ws):
         pairs = [pair for pair in benchmarks.published_duals() if pair.task == task]
     else:
-        wrong, right = dual.with_role(cots, "wrong"), dual.with_role(cots, "correct")[:SHOWN]
-        asked = _ahp_requests(ws, questions, wrong, _begins(ws, questions))
-        cots += dual.rectified(questions, wrong, _ask(ws, asked, "AHP")[0])
+        right = dual.with_role(cots, "correct")[:SHOWN]
+        cots += _rectify(ws, by, questions, cots, begin)[0]
         shown = dual.ccp_exemplars(questions, cots)
-        misled, _ = _ask(ws, _ccp_requests(ws, questions, right, shown), "CCP")
+        misled, _ = _ask(ws, by, _ccp_requests(ws, questions, right, shown), "CCP")
         cots += dual.corrupted(questions, right, misled)
         pairs = sorted(dual.pair(questions, cots), key=lambda pair: pair.subset)  # D+dual first
     if not pairs:
@@ -496,44 +526,62 @@ def build_duals(ws: Workspace) -> Path:
 
 
 def _build_duals(ws: Workspace, folder: Path) -> None:
-    few = _first_of_each_task(q for questions, _ in _annotated(ws) for q in questions)
-    begin = _begins(ws, few)
+    by, begin = _teacher(ws), _begins(ws, _few(ws))
     hints, lures, shown = [], [], {}
     for questions, cots in _annotated(ws):  # all of them, since any may be shown to any CCP
-        rectified, spent = _rectify(ws, questions, cots, begin)
+        rectified, spent = _rectify(ws, by, questions, cots, begin)
         hints.append(spent)
         for task, found in dual.ccp_exemplars(questions, [*cots, *rectified]).items():
             known = shown.setdefault(task, [])
             known += found[: DRAWN_FROM - len(known)]
-    _write_duals(folder, _dual_parts(ws, begin, shown, lures))
+    _write_duals(folder, _dual_parts(ws, by, begin, shown, lures))
     spent = [_together("AHP", hints), _together("CCP", lures)]
     write_frame(folder / "usage.parquet", pd.DataFrame(spent))
 
 
 def _annotated(ws: Workspace) -> Iterator[tuple[list[Question], list[CoT]]]:
     """The questions with their first CoTs, some at a time; all at once for one batch file."""
-    size = 2**31 - 1 if getattr(ws.profile.teacher, "batch_file", None) else AT_ONCE
-    folder = ws.need("annotation")
+    folder, size = ws.need("annotation"), _at_once(ws)
     tables = ("questions.parquet", Question), ("cots.parquet", CoT)
     yield from zip(*(read_batches(folder / name, kind, size) for name, kind in tables), strict=True)
 
 
+def _at_once(ws: Workspace) -> int:
+    return 2**31 - 1 if getattr(ws.profile.teacher, "batch_file", None) else AT_ONCE
+
+
+def _few(ws: Workspace) -> list[Question]:
+    """TRIED of the annotated questions of each task at most."""
+    return _first_of_each_task(question for some, _ in _annotated(ws) for question in some)
+
+
 def _rectify(
-    ws: Workspace, questions: list[Question], cots: list[CoT], begin: Mapping[str, prompts.Shots]
+    ws: Workspace,
+    by: Teacher | ManyTeacher,
+    questions: list[Question],
+    cots: list[CoT],
+    begin: Mapping[str, prompts.Shots],
+    again: str = "",
+    sample: int = 0,
 ) -> tuple[list[CoT], dict]:
     wrong = dual.with_role(cots, "wrong")
-    hinted, spent = _ask(ws, _ahp_requests(ws, questions, wrong, begin), "AHP")
+    asked = _ahp_requests(ws, questions, wrong, begin)
+    hinted, spent = _ask(ws, by, asked, f"AHP{again}", sample)
     return dual.rectified(questions, wrong, hinted), spent
 
 
 def _dual_parts(
-    ws: Workspace, begin: Mapping[str, prompts.Shots], shown: Mapping, lures: list[dict]
+    ws: Workspace,
+    by: Teacher | ManyTeacher,
+    begin: Mapping[str, prompts.Shots],
+    shown: Mapping,
+    lures: list[dict],
 ) -> Iterator[tuple[list[Question], list[CoT], list[DualCoT]]]:
     """Questions, all CoTs and the pairs, some at a time; what CCP took is added to lures."""
     for questions, cots in _annotated(ws):
         correct = dual.with_role(cots, "correct")
-        cots = cots + _rectify(ws, questions, cots, begin)[0]  # from the store
-        misled, spent = _ask(ws, _ccp_requests(ws, questions, correct, shown), "CCP")
+        cots = cots + _rectify(ws, by, questions, cots, begin)[0]  # from the store
+        misled, spent = _ask(ws, by, _ccp_requests(ws, questions, correct, shown), "CCP")
         lures.append(spent)
         cots += dual.corrupted(questions, correct, misled)
         yield questions, cots, dual.pair(questions, cots)
@@ -548,8 +596,16 @@ def _together(name: str, parts: Sequence[dict]) -> dict:
 
 
 def _begins(ws: Workspace, questions: Sequence[Question]) -> dict[str, prompts.Shots]:
-    """How AHP begins by task; nothing where whole prompt files say it."""
-    return {} if _prompt_files(ws) else shots(ws, questions)
+    """How CEP and AHP begin by task; nothing where whole prompt files say it.
+
+    Raises KitError, before any is paid for, where such a file is missing.
+    """
+    if _published(ws):
+        return {}
+    if files := _prompt_files(ws):
+        files.check(sorted({question.task for question in questions}))
+        return {}
+    return shots(ws, questions)
 
 
 def _ahp_requests(
@@ -592,7 +648,7 @@ def _published_duals(ws: Workspace, folder: Path) -> None:
 def _write_duals(
     folder: Path, parts: Iterable[tuple[list[Question], list[CoT], list[DualCoT]]]
 ) -> None:
-    counted = []
+    counted: Counter[tuple[str, str]] = Counter()
     with (
         growing_table(folder / "cots.parquet", CoT) as add_cots,
         growing_table(folder / "duals.parquet", DualCoT) as add_duals,
@@ -601,12 +657,13 @@ def _write_duals(
         for questions, cots, duals in parts:
             add_cots(cots)
             add_duals(duals)
-            counted.append(pd.DataFrame(dual.counts(questions, cots, duals)))
+            rows = dual.counts(questions, cots, duals)
+            counted.update({(row["stage"], row["task"]): row["n"] for row in rows})
             if duals:
                 rows = pd.DataFrame(dual.preference_rows(duals))
                 rows.to_json(preferences, orient="records", lines=True, force_ascii=False)
-    counts = pd.concat(counted).groupby(["stage", "task"], sort=False, as_index=False)["n"].sum()
-    write_frame(folder / "counts.parquet", counts)
+    counts = [(stage, task, n) for (stage, task), n in counted.items()]
+    write_frame(folder / "counts.parquet", pd.DataFrame(counts, columns=["stage", "task", "n"]))
 
 
 def read_annotation(ws: Workspace) -> tuple[list[Question], list[CoT]]:

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -93,6 +94,7 @@ class Vote:
 
 
 Record = TypeVar("Record")
+Item = TypeVar("Item")
 
 
 class BadTable(ValueError):
@@ -131,6 +133,26 @@ def write_frame(path: Path, frame: pd.DataFrame) -> None:
     atomic_write(path, lambda temporary: frame.to_parquet(temporary, index=False))
 
 
+def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """The items in lists of so many; the last one may be shorter."""
+    items = iter(items)
+    while batch := list(islice(items, size)):
+        yield batch
+
+
+@contextmanager
+def _growing(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+    """What writes a table part by part.
+
+    Without statistics: nothing reads them, and of long texts they are kept in memory to the end.
+    """
+    with (
+        atomic(path) as temporary,
+        pq.ParquetWriter(temporary, schema, write_statistics=False) as writer,
+    ):
+        yield writer
+
+
 @contextmanager
 def growing_table(path: Path, kind: type[Record]) -> Iterator[Callable[[Sequence[Record]], None]]:
     """What adds records of one kind, all of text, to a table that is there whole in the end.
@@ -142,19 +164,15 @@ def growing_table(path: Path, kind: type[Record]) -> Iterator[Callable[[Sequence
     def add(records: Sequence[Record]) -> None:
         writer.write_table(pa.Table.from_pylist([vars(record) for record in records], schema))
 
-    with atomic(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+    with _growing(path, schema) as writer:
         yield add
 
 
 def write_frames(path: Path, frames: Iterable[pd.DataFrame], schema: pa.Schema) -> None:
     """Write frames of one schema, one after another, as one parquet table, whole or not at all."""
-
-    def write(temporary: Path) -> None:
-        with pq.ParquetWriter(temporary, schema) as writer:
-            for frame in frames:
-                writer.write_table(pa.Table.from_pandas(frame, schema, preserve_index=False))
-
-    atomic_write(path, write)
+    with _growing(path, schema) as writer:
+        for frame in frames:
+            writer.write_table(pa.Table.from_pandas(frame, schema, preserve_index=False))
 
 
 def read_batches(path: Path, kind: type[Record], size: int = 1_000) -> Iterator[list[Record]]:

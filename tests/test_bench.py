@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from editlib import bench
+from editlib import answers, bench, dual, prompts, puzzles, teacher
 from editlib.bench import (
     Baseline,
     Benchmark,
@@ -21,7 +21,7 @@ from editlib.bench import (
     teaching,
     writing,
 )
-from editlib.bench.__main__ import write
+from editlib.bench.__main__ import main, write
 
 
 def test_ways_run_in_turn_on_the_same_input_after_one_run_of_the_kit():
@@ -89,11 +89,38 @@ def test_the_peak_of_a_fresh_process_is_its_own():
     assert bench.in_fresh_process(bench.peak_mb) < bench.peak_mb() - held.nbytes / 2**20 / 4
 
 
-def test_scale_counts_pairs_and_measures_in_fresh_processes():
-    (row,) = scale.extraction([120])
-    assert row["pairs"] == 120 and row["seconds"] > 0 and row["mb"] >= 0
-    (row,) = scale.dual_sets([60])
-    assert 50 < row["pairs"] <= 60 and row["seconds"] > 0 and row["mb"] >= 0
+def test_scale_measures_each_stage_of_a_run_that_made_its_pairs():
+    rows = scale.stages([60])
+    assert [row["work"] for row in rows] == list(scale.WORKS)
+    for row in rows:
+        assert row["questions"] == 60 and 50 < row["pairs"] <= 60
+        assert row["seconds"] > 0 and row["cpu_ms"] > 0 and row["mb"] >= 0
+
+
+def test_one_table_can_be_made_alone_beside_those_that_are_kept(tmp_path, monkeypatch):
+    whole = {"memory": pd.DataFrame({"mb": [1 / 3]}), "scale": pd.DataFrame({"pairs": [7]})}
+    write(tmp_path, whole)
+    before = {name: (tmp_path / name).read_bytes() for name in ("memory.csv", "machine.json")}
+    asked = []
+    monkeypatch.setattr(scale, "stages", lambda sizes: asked.append(sizes) or [{"pairs": 8}])
+    arguments = ["bench", "--only", "scale", "--pairs", "5", "--results", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", arguments)
+    main()
+    assert asked == [[5]] and pd.read_csv(tmp_path / "scale.csv")["pairs"].item() == 8
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+    page = (tmp_path / "README.md").read_text()
+    assert "| 8 |" in page and "| 7 |" not in page and "| 0.333 |" in page
+
+
+def test_questions_at_scale_are_those_of_a_run():
+    asked = list(scale.drawn(70))
+    assert len({question.id for question in asked}) == 70
+    assert {question.task for question in asked} == set(puzzles.IN_DOMAIN)
+    sure = teacher.PuzzleTeacher(teacher.PuzzleSettings({}, 0.0, 1.0, 0))
+    for question, request in zip(
+        asked, dual.cep_requests(asked, prompts.puzzle_shots(puzzles.IN_DOMAIN)), strict=True
+    ):
+        assert answers.read_answer(sure.complete(request).text) == question.answer
 
 
 def test_the_teacher_is_timed_against_a_server_that_takes_its_time(capfd):

@@ -266,6 +266,9 @@ def test_ids_are_unique(built):
         assert len({row.id for row in rows}) == len(rows)
 
 
+STAGES = (pipeline.annotate, pipeline.build_duals, pipeline.resample, pipeline.locate)
+
+
 def test_no_stage_reads_the_truth(built, tmp_path):
     store = CompletionStore(tmp_path / "completions.sqlite")
     assert build(store, forget=True) == built
@@ -282,23 +285,32 @@ def test_the_pipeline_depends_on_the_text_alone(built, tmp_path):
     assert build(CompletionStore(tmp_path / "completions.sqlite"), Mute(SETTINGS)) == built
 
 
-def test_dual_sets_are_the_same_however_few_questions_are_in_memory(tmp_path, monkeypatch):
+def test_the_tables_are_the_same_however_few_questions_are_in_memory(tmp_path, monkeypatch):
     tables, asked = {}, []
     monkeypatch.setattr(
         pipeline,
         "_ask",
-        lambda ws, rows, *rest, ask=pipeline._ask: asked.append(len(rows)) or ask(ws, rows, *rest),
+        lambda ws, by, rows, *rest, ask=pipeline._ask: (
+            asked.append(len(rows)) or ask(ws, by, rows, *rest)
+        ),
+    )
+    makes = []
+    monkeypatch.setattr(
+        pipeline, "_teacher", lambda ws, make=pipeline._teacher: makes.append(ws) or make(ws)
     )
     for at_once in (2_000, 10):
-        ws = open_workspace("smoke", results=tmp_path / f"{at_once}")
-        pipeline.annotate(ws)
         monkeypatch.setattr(pipeline, "AT_ONCE", at_once)
+        ws = open_workspace("smoke", results=tmp_path / f"{at_once}")
         asked.clear()
-        folder = pipeline.build_duals(ws)
-        names = ("cots", "duals", "counts", "usage")
-        made = {name: read_frame(folder / f"{name}.parquet") for name in names}
-        made["cots"] = made["cots"].sort_values("id", ignore_index=True)
-        tables[at_once] = {name: frame.to_dict("list") for name, frame in made.items()}
-        tables[at_once]["preferences"] = (folder / "preferences.jsonl").read_text()
-    assert tables[10] == tables[2_000] and len(tables[10]["duals"]["id"]) > 10
-    assert max(asked) <= 10
+        folders = [stage(ws) for stage in STAGES]
+        made = {
+            f"{folder.name}/{path.stem}": read_frame(path)
+            for folder in folders
+            for path in folder.glob("*.parquet")
+        }
+        made["duals/cots"] = made["duals/cots"].sort_values("id", ignore_index=True)
+        tables[at_once] = {name: frame.to_json(orient="records") for name, frame in made.items()}
+        tables[at_once]["preferences"] = (folders[1] / "preferences.jsonl").read_text()
+    assert tables[10] == tables[2_000] and len(made["duals/duals"]) > 10
+    assert len(tables[10]) == 11 and max(asked) <= 10
+    assert len(makes) == 2 * 3  # a teacher may be a model to load: once in each stage that asks

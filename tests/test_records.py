@@ -7,6 +7,8 @@ import pytest
 from editlib.records import (
     BadTable,
     Question,
+    batches,
+    growing_table,
     read_batches,
     read_frame,
     read_table,
@@ -30,6 +32,17 @@ def test_a_table_read_in_batches_is_the_table(tmp_path, size):
     assert (
         [record for batch in batches for record in batch] == read_table(path, Question) == QUESTIONS
     )
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 9])
+def test_a_table_that_grows_by_parts_is_the_table(tmp_path, size):
+    path = tmp_path / "questions.parquet"
+    with growing_table(path, Question) as add:
+        for some in batches(iter(QUESTIONS), size):
+            assert len(some) <= size and not path.exists()
+            add(some)
+    assert read_table(path, Question) == QUESTIONS
+    assert [q for some in read_batches(path, Question, 3) for q in some] == QUESTIONS
 
 
 def test_frames_become_one_table(tmp_path):

@@ -1,6 +1,8 @@
 """``python -m editlib.bench``: run the benchmarks, print the ratios, write results/bench/."""
 
 import argparse
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -28,7 +30,7 @@ SAYS = {
     "ratios": "How many times faster than each baseline: medians of 5 turns, lowest and highest",
     "memory": "Peak memory of one KRSL step over that of the loaded student",
     "profile": "Where the time of the profile mini goes, on one thread and under a profiler",
-    "scale": "Dual sets of annotated questions, key steps of dual sets; memory over that at first",
+    "scale": "Stages by number of questions: CPU time a question, peak memory over that at first",
     "teacher": "An endpoint teacher beside its server alone: seconds, share of the ideal, memory",
     "replay": "All chains and pairs of BBH once more, from a store that has them: nothing is asked",
     "kills": "An endpoint teacher that is killed at random moments, imports included, and run on",
@@ -39,35 +41,60 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m editlib.bench", description=__doc__)
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder to write to")
     parser.add_argument(
-        "--pairs", type=int, nargs="+", default=[1_000, 5_000], help="sizes of the scale benchmark"
+        "--pairs", type=int, nargs="+", default=[2_000, 6_000], help="sizes of the scale benchmark"
+    )
+    parser.add_argument(
+        "--only", nargs="+", choices=SAYS, help="make these tables; others stay as they are"
     )
     options = parser.parse_args()
-    mirrored = "bbh" in benchmarks.present()
-    groups = [*extraction.benchmarks(), *steps.benchmarks(), *writing.benchmarks()]
-    times = run_in_turn(groups)
-    tables = {
-        "times": times,
-        "ratios": ratios(groups, times),
-        "memory": pd.DataFrame(steps.memory()),
-        "scale": pd.DataFrame(scale.dual_sets(options.pairs) + scale.extraction(options.pairs)),
-        "profile": pd.DataFrame(profile.shares()),
-        "teacher": pd.DataFrame(teaching.throughput()),
-        "kills": pd.DataFrame(kills.killed()),
-    }
-    if mirrored:
-        tables["replay"] = pd.DataFrame(teaching.replay())
-    else:
-        print("replay: left out, since EDITLIB_DATA_DIR names no folder that holds bbh/")
-    write(options.results, tables)
+    tables = {}
+    for name in options.only or SAYS:
+        tables |= _made(name, options.pairs)
+    kept = _tables_in(options.results, SAYS.keys() - tables) if options.only else {}
+    write(options.results, tables, kept)
     print((options.results / "README.md").read_text(encoding="utf-8"))
 
 
-def write(folder: Path, tables: dict[str, pd.DataFrame]) -> None:
-    """The tables as CSV, the machine as JSON, and a page that shows both."""
+def _made(name: str, sizes: Sequence[int]) -> dict[str, pd.DataFrame]:
+    """A table of the page; with the ratios come the times they are made of."""
+    if name == "ratios":
+        groups = [*extraction.benchmarks(), *steps.benchmarks(), *writing.benchmarks()]
+        times = run_in_turn(groups)
+        return {"times": times, "ratios": ratios(groups, times)}
+    if name == "replay" and "bbh" not in benchmarks.present():
+        print("replay: left out, since EDITLIB_DATA_DIR names no folder that holds bbh/")
+        return {}
+    make = {
+        "memory": steps.memory,
+        "scale": partial(scale.stages, sizes),
+        "profile": profile.shares,
+        "teacher": teaching.throughput,
+        "kills": kills.killed,
+        "replay": teaching.replay,
+    }
+    return {name: pd.DataFrame(make[name]())}
+
+
+def _tables_in(folder: Path, names: Collection[str]) -> dict[str, pd.DataFrame]:
+    paths = {name: folder / f"{name}.csv" for name in names}
+    return {name: pd.read_csv(path) for name, path in paths.items() if path.exists()}
+
+
+def write(
+    folder: Path, tables: dict[str, pd.DataFrame], kept: Mapping[str, pd.DataFrame] = {}
+) -> None:
+    """The tables as CSV, and a page that shows them and those that are kept of an earlier run.
+
+    The machine is told as JSON, unless that was done then.
+    """
     for name, table in tables.items():
         atomic_write(folder / f"{name}.csv", lambda file, t=table: t.to_csv(file, index=False))
-    machine = write_machine(folder, threads=torch.get_num_threads())
-    said = {said: tables[name] for name, said in SAYS.items() if name in tables}
+    if kept:
+        machine = (folder / "machine.json").read_text(encoding="utf-8")
+    else:
+        machine = write_machine(folder, threads=torch.get_num_threads())
+    shown = tables | kept
+    said = {said: shown[name] for name, said in SAYS.items() if name in shown}
     write_page(folder, "As `make bench` wrote it on this machine", machine, said)
 
 
