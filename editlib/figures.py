@@ -28,6 +28,12 @@ WIDTH = 6.5  # inches
 FATES = {"right": "#0072b2", "wrong": "#d55e00", "dropped": "#c9ccd1"}  # of a CoT, of a pair
 SUBSETS = {"D+dual": FATES["right"], "D-dual": FATES["wrong"]}
 SUBSET_MARKERS = {"D+dual": "o", "D-dual": "X"}
+HITS = {  # how marks are measured against known mistakes
+    "strict_precision": "strict precision",
+    "precision": "precision",
+    "recall": "recall",
+    "strict_f1": "strict F1",
+}
 GOLDEN = (math.sqrt(5) - 1) / 2  # its multiples, less their whole part, spread evenly
 
 
@@ -101,24 +107,23 @@ def share_by_task(
 
 
 def agreement(table: pd.DataFrame) -> Figure:
-    """Precision and recall of key steps against known mistakes, beside the level of chance.
+    """How key steps meet known mistakes, beside the level of chance: a row a group of pairs.
 
-    table: group, measure ("precision", "recall"), locator ("edit distance", "random"), value
-    (0 to 1).
+    table: group, locator ("edit distance", "random"), strict_precision, precision, recall (0 to 1).
     """
     groups = list(dict.fromkeys(table["group"]))
     fig, axes = plt.subplots(
-        1, 2, figsize=(WIDTH, 0.9 + 0.28 * len(groups)), sharey=True, layout="constrained"
+        1, 3, figsize=(WIDTH, 0.9 + 0.28 * len(groups)), sharey=True, layout="constrained"
     )
     looks = {
         "edit distance": ("o", FATES["right"], "edit distance"),
         "random": ("x", "0.5", "chance: as many at random"),
     }
-    for ax, measure in zip(axes, ("precision", "recall"), strict=True):
+    for ax, measure in zip(axes, HITS, strict=False):
         for locator, (marker, colour, label) in looks.items():
-            part = table[(table["measure"] == measure) & (table["locator"] == locator)]
-            ax.plot(100 * part["value"], part["group"], marker, color=colour, label=label)
-        ax.set(xlabel=f"{measure} (%)", xlim=(-3, 103))
+            part = table[table["locator"] == locator]
+            ax.plot(100 * part[measure], part["group"], marker, color=colour, label=label)
+        ax.set(xlabel=f"{HITS[measure]} (%)", xlim=(-3, 103))
         ax.grid(axis="x", color="0.9")
     axes[0].invert_yaxis()
     fig.legend(*ax.get_legend_handles_labels(), loc="outside upper right", ncols=2, frameon=False)
@@ -126,29 +131,27 @@ def agreement(table: pd.DataFrame) -> Figure:
 
 
 def locators(table: pd.DataFrame) -> Figure:
-    """Precision and recall of every locator, a mark a registered kind of mistake that occurs.
+    """How every locator meets known mistakes: a row each, a column a group of pairs.
 
-    table: locator, group (the name of a kind; rows of others are left out), precision, recall (0
-    to 1).
+    table: locator, group, and the measures of HITS (0 to 1; nan leaves a square blank).
     """
-    table = table[table["group"].isin(mistakes.KINDS)]
-    kinds = mistakes.registered(table["group"])
-    colours, marks = kind_colours(mistakes.shorts()), dict(zip(mistakes.KINDS, cycle("os^DvPX*")))
-    names = list(dict.fromkeys(table["locator"]))
+    names, groups = (list(dict.fromkeys(table[of])) for of in ("locator", "group"))
     fig, axes = plt.subplots(
-        1, 2, figsize=(WIDTH, 0.9 + 0.3 * len(names)), sharey=True, layout="constrained"
+        2,
+        2,
+        figsize=(WIDTH, 1.6 + 0.5 * len(names)),
+        sharex=True,
+        sharey=True,
+        layout="constrained",
     )
-    for ax, measure in zip(axes, ("precision", "recall"), strict=True):
-        for kind in kinds:
-            part = table[table["group"] == kind]
-            colour = colours[mistakes.KINDS[kind].short]
-            look = {"color": colour, "marker": marks[kind], "alpha": 0.85}
-            shown = ax.plot(100 * part[measure], part["locator"], linestyle="", label=kind, **look)
-            shown[0].set_clip_on(False)  # marks at 0 and at 100 % are drawn whole
-        ax.set(xlabel=f"{measure} (%)", xlim=(0, 100))
-        ax.grid(axis="x", color="0.9")
-    axes[0].invert_yaxis()
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper right", ncols=3, frameon=False)
+    for ax, (measure, title) in zip(axes.flat, HITS.items(), strict=True):
+        wide = table.pivot(index="locator", columns="group", values=measure).loc[names, groups]
+        sns.heatmap(100 * wide, annot=True, fmt=".0f", annot_kws={"size": 7}, ax=ax, **_SQUARES)
+        ax.tick_params(length=0, labelsize=8)
+        ax.tick_params(axis="x", rotation=90)
+        ax.tick_params(axis="y", rotation=0)
+        ax.set(xlabel="", ylabel="")
+        ax.set_title(f"{title} (%)", fontsize=9)
     return fig
 
 

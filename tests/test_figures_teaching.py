@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from editlib import figures, mistakes
+from editlib import figures
 
 
 @pytest.fixture(autouse=True)
@@ -38,20 +38,16 @@ SHARES = pd.DataFrame(
 )
 LOCATED = pd.DataFrame(
     [
-        ("edit distance", "logical", 0.5, 0.8),
-        ("all tokens", "logical", 0.2, 1.0),
-        ("edit distance", "calculation", 0.6, 0.9),
+        ("edit distance", "logical", 0.3, 0.5, 0.8, 0.44),
+        ("all tokens", "logical", 0.1, 0.2, 1.0, 0.18),
+        ("edit distance", "calculation", 0.4, 0.6, 0.9, np.nan),
+        ("all tokens", "calculation", 0.1, 0.2, 1.0, 0.18),
     ],
-    columns=["locator", "group", "precision", "recall"],
+    columns=["locator", "group", *figures.HITS],
 )
 AGREEMENT = pd.DataFrame(
-    [
-        (g, m, loc, 0.5)
-        for g in "ab"
-        for m in ("precision", "recall")
-        for loc in ("edit distance", "random")
-    ],
-    columns=["group", "measure", "locator", "value"],
+    [(g, loc, 0.3, 0.5, 0.7) for g in "ab" for loc in ("edit distance", "random")],
+    columns=["group", "locator", "strict_precision", "precision", "recall"],
 )
 
 
@@ -108,29 +104,29 @@ def test_a_figure_repeats_byte_for_byte(draw):
     assert png(draw()) == first
 
 
-def test_each_locator_has_a_mark_for_every_kind_of_mistake():
-    left, right = figures.locators(LOCATED).axes
-    assert {line.get_label(): list(line.get_xdata()) for line in left.lines} == {
-        "logical": [50, 20],
-        "calculation": [60],
-    }
-    assert [tick.get_text() for tick in left.get_yticklabels()] == ["edit distance", "all tokens"]
-    assert list(right.lines[0].get_xdata()) == [80, 100]
+def test_each_locator_has_a_square_for_every_group_in_each_of_four_panels():
+    panels = figures.locators(LOCATED).axes
+    assert [ax.get_title() for ax in panels] == [f"{name} (%)" for name in figures.HITS.values()]
+    assert [[text.get_text() for text in ax.texts] for ax in panels] == [
+        ["30", "40", "10", "10"],
+        ["50", "60", "20", "20"],
+        ["80", "90", "100", "100"],
+        ["44", "18", "18"],  # nothing to divide by: a blank square
+    ]
+    names = [tick.get_text() for tick in panels[0].get_yticklabels()]
+    groups = [tick.get_text() for tick in panels[2].get_xticklabels()]
+    assert names == ["edit distance", "all tokens"] and groups == ["logical", "calculation"]
 
 
-def test_a_kind_of_the_registry_is_drawn_with_the_locators_and_a_mixture_is_not(monkeypatch):
-    monkeypatch.setitem(mistakes.KINDS, "mine", mistakes.Kind("mine", "MI", "?"))
-    more = LOCATED.assign(group=["mine", "mine", "logical+calculation"])
-    left, _ = figures.locators(pd.concat([LOCATED, more])).axes
-    drawn = {line.get_label(): line for line in left.lines}
-    assert set(drawn) == {"logical", "calculation", "mine"}
-    looks = {(line.get_color(), line.get_marker()) for line in drawn.values()}
-    assert len(looks) == 3 and list(drawn["mine"].get_xdata()) == [50, 20]
-
-
-def test_precision_and_recall_stand_side_by_side():
-    left, right = figures.agreement(AGREEMENT).axes
-    assert left.get_xlabel() == "precision (%)" and right.get_xlabel() == "recall (%)"
+def test_both_precisions_and_recall_stand_side_by_side():
+    left, *others = figures.agreement(AGREEMENT).axes
+    labels = ["strict precision (%)", "precision (%)", "recall (%)"]
+    assert [ax.get_xlabel() for ax in (left, *others)] == labels
+    assert [list(ax.lines[0].get_xdata()) for ax in (left, *others)] == [
+        [30, 30],
+        [50, 50],
+        [70, 70],
+    ]
     assert {line.get_label() for line in left.lines} == {
         "edit distance",
         "chance: as many at random",
