@@ -70,7 +70,7 @@ ASKING = (
 )
 AGAIN = ", second sample"  # after the name of a kind of prompt that is asked once more
 SHOWN = 3  # right CoTs of a demonstration that are given a twin
-AT_ONCE = 2_000  # questions in memory at a time while the teacher is asked
+AT_ONCE = 10_000  # questions in memory at a time while the teacher is asked; BBH is one batch
 DRAWN_FROM = 1_000  # CCP exemplars of a task at most, so that memory stays flat; ours
 TRIED = 8  # training questions of a task asked without exemplars, to make exemplars of; ours
 
