@@ -10,7 +10,7 @@ import re
 import resource
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -122,7 +122,19 @@ def peak_mb() -> float:
 
 def write_machine(folder: Path, **more) -> str:
     """Say in machine.json what the numbers beside it were measured on; returns its text."""
-    text = json.dumps({"commit": commit(), "hardware": hardware(), **more}, indent=1) + "\n"
+    return _write_json(folder, {"commit": commit(), "hardware": hardware(), **more})
+
+
+def write_later(folder: Path, tables: Iterable[str]) -> str:
+    """Say in machine.json which tables are younger than the others; returns its text."""
+    told = json.loads((folder / "machine.json").read_text(encoding="utf-8"))
+    where = {"commit": commit(), "hardware": hardware()}
+    later = told.get("later", {}) | {name: where for name in tables}
+    return _write_json(folder, told | {"later": later})
+
+
+def _write_json(folder: Path, told: dict) -> str:
+    text = json.dumps(told, indent=1) + "\n"
     atomic_write(folder / "machine.json", lambda file: file.write_text(text, encoding="utf-8"))
     return text
 

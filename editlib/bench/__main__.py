@@ -18,6 +18,7 @@ from editlib.bench import (
     scale,
     steps,
     teaching,
+    write_later,
     write_machine,
     write_page,
     writing,
@@ -29,7 +30,8 @@ RESULTS = KIT.parent / "results" / "bench"
 SAYS = {
     "ratios": "How many times faster than each baseline: medians of 5 turns, lowest and highest",
     "memory": "Peak memory of one KRSL step over that of the loaded student",
-    "profile": "Where the time of the profile mini goes, on one thread and under a profiler",
+    "run": "Where the seconds of the committed run of profile mini went",
+    "profile": "Where a step and answers of profile mini spend their time, one thread, profiler on",
     "scale": "Stages by number of questions: CPU time a question, peak memory over that at first",
     "teacher": "An endpoint teacher beside its server alone: seconds, share of the ideal, memory",
     "replay": "All chains and pairs of BBH once more, from a store that has them: nothing is asked",
@@ -67,6 +69,7 @@ def _made(name: str, sizes: Sequence[int]) -> dict[str, pd.DataFrame]:
     make = {
         "memory": steps.memory,
         "scale": partial(scale.stages, sizes),
+        "run": profile.run,
         "profile": profile.shares,
         "teacher": teaching.throughput,
         "kills": kills.killed,
@@ -80,17 +83,15 @@ def _tables_in(folder: Path, names: Collection[str]) -> dict[str, pd.DataFrame]:
     return {name: pd.read_csv(path) for name, path in paths.items() if path.exists()}
 
 
-def write(
-    folder: Path, tables: dict[str, pd.DataFrame], kept: Mapping[str, pd.DataFrame] = {}
-) -> None:
-    """The tables as CSV, and a page that shows them and those that are kept of an earlier run.
+def write(folder: Path, tables: dict[str, pd.DataFrame], kept: Mapping[str, pd.DataFrame]) -> None:
+    """The tables as CSV, the machine as JSON, and a page that shows all of them.
 
-    The machine is told as JSON, unless that was done then.
+    kept: tables of an earlier run, which stay as they are.
     """
     for name, table in tables.items():
         atomic_write(folder / f"{name}.csv", lambda file, t=table: t.to_csv(file, index=False))
     if kept:
-        machine = (folder / "machine.json").read_text(encoding="utf-8")
+        machine = write_later(folder, tables)
     else:
         machine = write_machine(folder, threads=torch.get_num_threads())
     shown = tables | kept

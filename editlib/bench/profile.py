@@ -1,12 +1,15 @@
-"""Where the time of the profile mini goes: steps of training, and answers, by kind of operation."""
+"""Where time goes: that of a run by notebook, that of a step and of answers by operation."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 from torch.profiler import ProfilerActivity
 from torch.profiler import profile as watch
 
 from editlib import bases, decoding, keysteps, profiles, prompts, puzzles, ragged, students
 from editlib.bench import one_thread, pairs, seconds_of, steps
+from editlib.workspace import KIT
 
 PARTS = {  # part: what the names of its operations hold
     "matrix products": ("aten::mm", "aten::addmm", "aten::bmm"),
@@ -16,6 +19,23 @@ PARTS = {  # part: what the names of its operations hold
 OTHER, OUTSIDE = "other operations", "outside of operations"
 BATCH = 16  # pairs, or rows of SFT, as in mini
 Job = Callable[[], object]
+STARTING = 4  # cells of code, the last of which imports at the latest
+
+
+def run(manifest: Path = KIT.parent / "results" / "mini" / "manifest.json") -> list[dict]:
+    """Where the time of a run went, as its manifest has it.
+
+    Returns rows of notebook, seconds (of it whole), imports (all before there is work), longest
+    (cell of work), outside (of cells: the start of a kernel, and writing). One more is the sum.
+    """
+    rows = []
+    for name, told in json.loads(manifest.read_text(encoding="utf-8"))["notebooks"].items():
+        cells, whole = told["cell_seconds"], told["seconds"]
+        starting, work = sum(cells[:STARTING]), max(cells[STARTING:])
+        parts = {"imports": starting, "longest": work, "outside": whole - sum(cells)}
+        rows.append({"notebook": name, "seconds": whole, **parts})
+    sums = {name: sum(row[name] for row in rows) for name in rows[0] if name != "notebook"}
+    return [*rows, {"notebook": "all", **sums}]
 
 
 def shares() -> list[dict]:

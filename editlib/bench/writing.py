@@ -20,6 +20,7 @@ def benchmarks() -> list[Benchmark]:
     endless = _endless(base, tokenizer.eos_token_id)
     fixed, real = _fixed(len(tokenizer)), _real(tokenizer)
     check(base, tokenizer, real[0][:24])
+    check(endless, tokenizer, fixed[0][:24])
     return [
         Benchmark(
             "decoding",
