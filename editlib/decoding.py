@@ -1,14 +1,23 @@
 """Student answers: greedy and sampled generation in batches with a KV cache."""
 
+import inspect
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache as remembered
 from functools import partial
 from hashlib import sha256
+from itertools import groupby, takewhile
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.cache_utils import DynamicLayer
+from transformers import (
+    DynamicCache,
+    LogitsProcessorList,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.cache_utils import DummyLayer, DynamicLayer, DynamicSlidingWindowLayer
 
 from editlib.batching import prompt_ids
 from editlib.keysteps import common_prefix
@@ -126,7 +135,11 @@ def continuations(
     What all prompts begin with is computed once, and finished rows leave the batch a few at a time.
     samples: continuations of each prompt, one after another in what is returned. choose: the next
     token of each row, given its logits (rows, V), which rows they are, and how many it has.
+    A model whose rows cannot be padded or leave its cache goes through model.generate itself.
     """
+    if reason := _unfit(model):
+        _tell(model.config.model_type, reason)
+        return _generated(model, tokenizer, prompts, max_new_tokens, samples, choose)
     written: list[list[int]] = [[] for _ in range(samples * len(prompts))]
     cache, shared = _begin(model, prompts, max_new_tokens)
     rest = [prompt[shared:] for prompt in prompts]
@@ -160,6 +173,52 @@ def continuations(
     return written
 
 
+def _unfit(model: PreTrainedModel) -> str | None:
+    """Why rows of this model cannot be padded, repeated and taken out; None where they can."""
+    inner = next(x for x in model.modules() if isinstance(x, PreTrainedModel))  # under adapters
+    takes = inspect.signature(type(inner).forward).parameters
+    for name in ("past_key_values", "position_ids"):
+        if name not in takes:
+            return f"its forward takes no {name}"
+    for layer in DynamicCache(config=model.config).layers:
+        if type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer, DummyLayer):
+            return f"its cache has a {type(layer).__name__}"
+    return None
+
+
+@remembered
+def _tell(model_type: str, reason: str) -> None:
+    warnings.warn(f"{model_type} writes through model.generate: {reason}; slower", stacklevel=3)
+
+
+def _generated(model, tokenizer, prompts, max_new_tokens, samples, choose) -> list[list[int]]:
+    """As continuations, by model.generate, for prompts of one length at a time: none is padded."""
+    written: list[list[int]] = [[] for _ in range(samples * len(prompts))]
+    end = tokenizer.eos_token_id
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    for length, group in groupby(order, key=lambda i: len(prompts[i])):
+        places = [samples * i + k for i in group for k in range(samples)]
+        rows = torch.tensor(places, device=model.device)
+        ids = torch.tensor([prompts[row // samples] for row in places], device=model.device)
+
+        def chosen(ids: Tensor, logits: Tensor, rows=rows, length=length) -> Tensor:
+            tokens = choose(logits, rows, ids.shape[1] - length)
+            return torch.full_like(logits, -torch.inf).scatter(1, tokens[:, None], 0.0)
+
+        new = model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            do_sample=False,
+            max_new_tokens=max_new_tokens,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=end,
+            logits_processor=LogitsProcessorList([chosen]),
+        )
+        for row, tokens in zip(places, new[:, length:].tolist(), strict=True):
+            written[row] = list(takewhile(lambda token: token != end, tokens))
+    return written
+
+
 def _closed_up(going: Tensor) -> Tensor:
     """Which rows go on, (n,): the last of them in the places of those that have ended."""
     n = int(going.sum())
@@ -177,12 +236,20 @@ def _begin(
     cache.layers = [Reserved(room) if type(x) is DynamicLayer else x for x in cache.layers]
     first, last = min(prompts), max(prompts)  # all others lie between them
     shared = min(common_prefix(first, last), min(map(len, prompts)) - 1)
-    if shared < WORTH_SHARING or len(prompts) == 1:
+    if shared < WORTH_SHARING or len(prompts) == 1 or not _sees_all(model, cache):
         return cache, 0
     ids = torch.tensor([first[:shared]], device=model.device)
-    model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    _next(model, ids, torch.ones_like(ids), torch.arange(shared, device=ids.device)[None], cache)
     cache.batch_repeat_interleave(len(prompts))
     return cache, shared
+
+
+def _sees_all(model: PreTrainedModel, cache: DynamicCache) -> bool:
+    """Whether no layer has a window, which would count the padding after what is shared.
+
+    Only attention through transformers' interface is known to tell its cache of a window.
+    """
+    return model._supports_attention_backend and all(isinstance(x, Reserved) for x in cache.layers)
 
 
 class Reserved(DynamicLayer):

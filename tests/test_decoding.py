@@ -1,7 +1,13 @@
+import numpy as np
 import pytest
 import torch
 from scipy import stats
-from transformers import TemperatureLogitsWarper, TopPLogitsWarper
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    TemperatureLogitsWarper,
+    TopPLogitsWarper,
+)
 
 from editlib import batching, decoding
 from tests.conftest import tiny_llama
@@ -62,6 +68,96 @@ def test_a_batch_writes_what_generate_writes_though_rows_leave_it(tok, monkeypat
     lengths = {len(text.split()) for text in expected}
     assert min(lengths) < 20 and len(lengths) > 2, "rows must leave the batch at different times"
     assert decoding.greedy(model, tok, prompts, max_new_tokens=20, batch=16) == expected
+
+
+TINY = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "pad_token_id": 1,
+}
+
+
+def tiny(kind, tok, **how):
+    """A model of another family, far from even-handed, so that a wrong mask changes its tokens."""
+    torch.manual_seed(3)
+    config = AutoConfig.for_model(kind, vocab_size=len(tok), **how)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    for weight in model.parameters():
+        weight.data += 0.3 * torch.randn_like(weight)
+    return model
+
+
+def unlike(tok, shared=20):
+    """Prompts of unlike lengths that begin with the same tokens."""
+    draw = np.random.default_rng(0)
+    ids = np.setdiff1d(np.arange(len(tok)), tok.all_special_ids)
+    head = draw.choice(ids, shared).tolist()
+    return [head + draw.choice(ids, n).tolist() for n in (3, 9, 5, 14, 1, 7, 7, 11)]
+
+
+def generated(model, tok, prompt, new=24):
+    """What transformers' own generate writes after one prompt."""
+    ids = torch.tensor([prompt])
+    how = {"pad_token_id": tok.pad_token_id, "eos_token_id": tok.eos_token_id}
+    out = model.generate(
+        ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=new, **how
+    )
+    return [i for i in out[0, len(prompt) :].tolist() if i not in how.values()]
+
+
+@pytest.mark.parametrize(
+    ("kind", "how"),
+    [
+        ("mistral", TINY | {"sliding_window": 6}),
+        ("llama4_text", TINY | {"attention_chunk_size": 8, "head_dim": 8, "num_local_experts": 2}),
+        (
+            "gpt_neo",
+            {
+                "hidden_size": 32,
+                "num_layers": 2,
+                "num_heads": 4,
+                "window_size": 6,
+                "attention_types": [[["global", "local"], 1]],
+            },
+        ),
+        ("roberta", TINY | {"is_decoder": True, "max_position_embeddings": 128}),
+    ],
+)
+def test_padding_after_shared_tokens_changes_no_answer(tok, kind, how):
+    """Windows and chunks count tokens, not padding; positions may have an offset."""
+    model, prompts = tiny(kind, tok, **how), unlike(tok)
+    expected = [generated(model, tok, prompt) for prompt in prompts]
+    assert len(set(map(tuple, expected))) > 4
+    assert decoding.continuations(model, tok, prompts, 24) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "how", "reason"),
+    [
+        ("mamba", TINY, "past_key_values"),
+        ("lfm2", TINY | {"layer_types": ["conv", "full_attention"]}, "LinearAttentionLayer"),
+        ("openai-gpt", {"n_embd": 32, "n_layer": 2, "n_head": 4}, "past_key_values"),
+        ("bart", {"d_model": 32, "decoder_layers": 2, "decoder_ffn_dim": 64}, "position_ids"),
+    ],
+)
+def test_what_cannot_be_padded_goes_through_generate_and_says_so_once(tok, kind, how, reason):
+    decoding._tell.cache_clear()
+    model, prompts = tiny(kind, tok, **how), unlike(tok)
+    expected = [generated(model, tok, prompt) for prompt in prompts]
+    assert len(set(map(tuple, expected))) > 4
+    with pytest.warns(
+        UserWarning, match=f"{kind} writes through model.generate: .*{reason}"
+    ) as said:
+        assert decoding.continuations(model, tok, prompts, 24) == expected
+        twice = [row for row in expected for _ in range(2)]
+        assert decoding.continuations(model, tok, prompts, 24, samples=2) == twice
+    assert len([x for x in said if "model.generate" in str(x.message)]) == 1
+    together = drawn(model, tok)
+    assert len(set(together[0])) > 1, "samples of one prompt must not be copies"
+    assert drawn(model, tok, PROMPTS[::-1], batch=1) == together[::-1]
 
 
 def lively(tok):
