@@ -37,10 +37,15 @@ def scores(counts: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
 
     counts: of locators.agreement. strict_precision = found / key: which share of the marks lies on
     a mistake; strict_f1 is that of strict_precision and recall, so that both count the same tokens.
-    Returns by, pairs and MEASURES.
+    An F1 is 0 where no mark is a hit. Returns by, pairs and MEASURES.
     """
-    strict = locators.scores(counts.assign(hit=counts["found"]), by)
-    table = locators.scores(counts, by).assign(
-        strict_precision=strict["precision"], strict_f1=strict["f1"]
-    )
+    table = _scores(counts, by)
+    strict = _scores(counts.assign(hit=counts["found"]), by)
+    table = table.assign(strict_precision=strict["precision"], strict_f1=strict["f1"])
     return table[[*by, "pairs", *MEASURES]]
+
+
+def _scores(counts: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    table = locators.scores(counts, by)
+    missed = table["precision"].eq(0) & table["recall"].eq(0)
+    return table.assign(f1=table["f1"].mask(missed, 0.0))

@@ -48,6 +48,12 @@ def test_strict_precision_counts_the_mistake_alone_and_its_f1_the_same_tokens_as
     assert table["f1"] == pytest.approx(2 / (3 / 2 + 1))
 
 
+def test_f1_is_nought_where_no_mark_hits_and_unknown_where_there_is_none(counts):
+    missed, none = counts.assign(found=0, hit=0), counts.assign(key=0, found=0, hit=0)
+    assert agreement.scores(missed)[["strict_f1", "f1"]].eq(0).all(axis=None)
+    assert agreement.scores(none)[["strict_f1", "f1"]].isna().all(axis=None)
+
+
 def test_what_is_not_strict_is_as_locators_has_it(counts):
     table, plain = agreement.scores(counts, ["task"]), locators.scores(counts, ["task"])
     pd.testing.assert_frame_equal(table[plain.columns], plain)
