@@ -93,6 +93,14 @@ def test_a_parameter_goes_to_the_chosen_notebooks_that_declare_it(kit):
         reproduce.bind(names, ["00_first"], {}, {"examples": 3})
 
 
+def test_notebooks_without_parameters_of_their_own_are_named(kit):
+    first = kit / "notebooks" / "00_first.ipynb"
+    first.write_text(first.read_text().replace(r"examples = 2  # a=b, how many\n", ""))
+    said = r"'examples'; no chosen notebook has a parameter to set \(00_first\)$"
+    with pytest.raises(reproduce.BadNotebook, match=said):
+        reproduce.bind(["00_first", "01_second"], ["00_first"], {}, {"examples": 3})
+
+
 def test_what_goes_into_git_names_no_folder_and_no_time(kit):
     executed_copy = kit / "out {1}" / "tiny" / "notebooks" / "00_first.ipynb"
     drive()
