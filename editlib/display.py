@@ -229,6 +229,15 @@ def _short(value) -> str:
     return digest(value)[:12]
 
 
+def times(n: int) -> str:
+    """How often.
+
+    >>> times(1), times(3)
+    ('once', '3 times')
+    """
+    return "once" if n == 1 else f"{n} times"
+
+
 def table(frame: pd.DataFrame, percent: Sequence[str] = (), digits: int = 1) -> HTML:
     """A frame without its index: numbers to the right, text to the left, nothing cut short.
 

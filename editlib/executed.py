@@ -155,9 +155,13 @@ def execute(
             stderr_file=Lines(progress.beside),
             cwd=source.parent,
             kernel_manager_class=OwnKernel,
-            extra_arguments=["--IPKernelApp.log_level=ERROR"],  # not a warning a notebook
+            # not a warning a notebook, nor that the sockets are closed where a cell is interrupted
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
             on_cell_executed=clock.executed,
         )
+    except KeyboardInterrupt:
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # else it shows the cell's error
+        raise
     except PapermillExecutionError as error:
         cause = f"cell [{error.exec_count}], {error.ename}: {error.evalue}"
         raise NotebookFailed(_advice(source, cause, partial)) from error

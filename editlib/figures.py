@@ -232,13 +232,19 @@ def loss_curves(curves: pd.DataFrame) -> Figure:
 def validation_accuracy(epochs: pd.DataFrame) -> Figure:
     """Accuracy (%) on validation questions after each epoch; a ring marks the epoch kept.
 
-    A line is one seed at one learning rate. epochs: method, seed, lr, epoch, accuracy, chosen.
+    A line is one seed at one learning rate. Where a method was tried at several, a legend in its
+    panel names them: the darker, the higher. epochs: method, seed, lr, epoch, accuracy, chosen.
     """
     figure, axes = _panels(_students(epochs), height=2.1, sharex=False)
     for name, ax in axes.items():
         part = epochs[epochs["method"] == name]
-        for _, line in part.groupby(["seed", "lr"]):
-            ax.plot(line["epoch"], 100 * line["accuracy"], ".-", color=_colour(name), alpha=0.7)
+        looks = _rate_looks(part["lr"], alone=_colour(name))
+        for (rate, _), line in part.groupby(["lr", "seed"]):
+            ax.plot(line["epoch"], 100 * line["accuracy"], ".-", **looks[rate])
+        if len(looks) > 1:
+            lines = [Line2D([], [], **look) for look in looks.values()]
+            names = [f"{rate:.3g}" for rate in looks]
+            ax.legend(lines, names, title="learning rate", **_INSIDE)
         kept = part[part["chosen"]]
         ring = {"facecolors": "none", "edgecolors": "black", "zorder": 3, "clip_on": False}
         ax.scatter(kept["epoch"], 100 * kept["accuracy"], 70, **ring)
@@ -247,6 +253,23 @@ def validation_accuracy(epochs: pd.DataFrame) -> Figure:
     figure.supxlabel("epoch", fontsize=10)
     figure.supylabel("accuracy (%)", fontsize=10)
     return figure
+
+
+def _rate_looks(rates: pd.Series, alone: str) -> dict[float, dict]:
+    """The line of each learning rate in rising order, ever darker; of a single one, in its colour.
+
+    Thinner as well, so that of lines that lie on each other all are seen.
+
+    >>> list(_rate_looks(pd.Series([1e-3, 1e-5, 1e-3]), alone="red"))
+    [1e-05, 0.001]
+    """
+    found = sorted(set(rates))
+    if len(found) == 1:
+        return {found[0]: {"color": alone, "alpha": 0.7}}
+    shades = sns.color_palette("mako_r", len(found)).as_hex()
+    widths = np.linspace(3, 1, len(found))
+    looks = [{"color": c, "linewidth": w} for c, w in zip(shades, widths, strict=True)]
+    return dict(zip(found, looks, strict=True))
 
 
 def probes(table: pd.DataFrame) -> Figure:
@@ -596,26 +619,32 @@ def confusion(table: pd.DataFrame) -> Figure:
 def kind_effects(table: pd.DataFrame) -> Figure:
     """Outcome of one kind less another (points), 95 % intervals over seeds and questions.
 
-    Grey: differences that the design would often have missed. table: of mistakes.compare_kinds.
+    A filled dot is a difference that the corrected test decides. Grey: differences that the design
+    would often have missed. table: of mistakes.compare_kinds.
     """
     names = [f"{row.kind} less {row.other}" for row in table.itertuples()]
     table = table.assign(name=names)
     order = _in_order(table["name"])
-    figure, axes = _panels(_in_order(table["split"]), height=1.6 + 0.3 * len(order))
+    figure, axes = _panels(_in_order(table["split"]), height=1.8 + 0.3 * len(order))
     dot = {"color": "#222222", "marker": "o", "markersize": 5}
     for split, ax in axes.items():
         part = table[table["split"] == split]
         for _, row in part.iterrows():
             y, reach = order.index(row["name"]), 100 * row["smallest"]
             ax.barh(y, 2 * reach, left=-reach, height=0.7, color=MISSED)
-            _interval(ax, row, "difference", y, **dot)
+            fill = "#222222" if row["p_holm"] < mistakes.ALPHA else "white"
+            _interval(ax, row, "difference", y, **dot, markerfacecolor=fill)
         ax.axvline(0, color="black", linewidth=1)
         _name_rows(ax, order)
         asked = f"{_range(part['questions'])} questions, {_range(part['seeds'])} seeds"
         ax.set_xlabel(f"difference (points)\n{asked}")
-    found = {"found, 95% over seeds and questions": dot | {"linestyle": "-"}}
-    missed = {"too small to be found four times in five": {"color": MISSED, "linewidth": 8}}
-    _legend(figure, found | missed)
+    legend = {
+        "decided": dot,
+        "open": dot | {"markerfacecolor": "white"},
+        "95% over seeds and questions": {"color": "#222222", "linewidth": 2},
+        "too small to be found four times in five": {"color": MISSED, "linewidth": 8},
+    }
+    _legend(figure, legend)
     return figure
 
 
@@ -794,6 +823,7 @@ def judged(table: pd.DataFrame) -> Figure:
 
 
 _SQUARES = {"cmap": "YlGnBu", "vmin": 0, "vmax": 100, "cbar": False, "linewidths": 1}  # percent
+_INSIDE = {"fontsize": 6, "title_fontsize": 6, "frameon": False, "labelspacing": 0.2}
 _BELOW = {"loc": "outside lower center", "ncols": 3, "frameon": False, "fontsize": 8}
 
 

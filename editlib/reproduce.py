@@ -241,6 +241,9 @@ def bind(names: Sequence[str], chosen: Sequence[str], own: dict, given: dict) ->
     for parameter in given:
         if parameter in OWN:
             raise BadNotebook(f"parameter {parameter!r} is set by --profile, --set and --results")
+        if not settable:
+            where = f"no chosen notebook has a parameter to set ({', '.join(chosen)})"
+            raise BadNotebook(f"unknown notebook parameter {parameter!r}; {where}")
         if parameter not in settable:
             raise BadNotebook(unknown("notebook parameter", parameter, settable))
     accepted = {name: given.keys() & declared[name] if name in chosen else () for name in names}

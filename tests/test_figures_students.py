@@ -12,6 +12,7 @@ from editlib import figures, mistakes, profiles
 
 STUDENTS = ["Base student", "Std-CoT", "EDIT"]
 SPLITS = ["test", "longer", "families"]
+GREY = (0.299, 0.587, 0.114)  # how bright red, green and blue are in grey
 
 
 def rows(**columns):
@@ -288,6 +289,27 @@ def test_five_methods_take_two_rows_of_panels_and_leave_no_empty_one():
     table = numbers(rows(method=five, seed=[0], lr=[1.0], epoch=[1.0]), "accuracy")
     drawn = figures.validation_accuracy(table.assign(chosen=True))
     assert [ax.get_title() for ax in drawn.axes] == five
+
+
+def test_a_rate_is_darker_and_thinner_than_the_lower_ones_and_named_in_its_panel():
+    tried = rows(method=STUDENTS[1:], seed=[0, 1], lr=[1e-3, 1e-5, 8e-3, 3e-5, 3e-4])
+    table = numbers(tried.merge(pd.DataFrame({"epoch": [1.0, 2.0]}), how="cross"), "accuracy")
+    for ax in figures.validation_accuracy(table.assign(chosen=False)).axes:
+        legend = ax.get_legend()
+        names = [text.get_text() for text in legend.get_texts()]
+        assert names == ["1e-05", "3e-05", "0.0003", "0.001", "0.008"]
+        lines = [(line.get_color(), line.get_linewidth()) for line in ax.lines]
+        named = [(line.get_color(), line.get_linewidth()) for line in legend.legend_handles]
+        assert lines == [look for look in named for _ in (0, 1)]  # a line a seed, thin ones on top
+        greys = [np.dot(matplotlib.colors.to_rgb(colour), GREY) for colour, _ in named]
+        assert max(np.diff(greys)) < -0.08 and greys[0] < 0.8  # told apart, and seen on white
+        assert max(np.diff([width for _, width in named])) < 0
+
+
+def test_a_single_rate_is_drawn_in_the_colour_of_its_method():
+    for ax, name in zip(figures.validation_accuracy(epochs()).axes, STUDENTS[1:], strict=True):
+        assert {line.get_color() for line in ax.lines} == {figures.STUDENTS[name]}
+        assert ax.get_legend() is None
 
 
 def test_the_map_of_tasks_leaves_unknown_chances_blank():

@@ -101,6 +101,20 @@ def test_the_figure_shows_every_comparison_of_every_split():
     assert any("too small to be found" in name for name in legend)
 
 
+def test_the_figure_fills_what_the_corrected_test_decides_and_nothing_else():
+    """The interval of the second row excludes zero too, but the correction leaves it open."""
+    found = mistakes.compare_kinds(table(0.05)).head(2)
+    found = found.assign(difference=0.03, low=0.01, high=0.05, p=[0.001, 0.03], p_holm=[0.01, 0.2])
+    drawn = figures.kind_effects(found)
+    dots = [line for line in drawn.axes[0].lines if line.get_marker() == "o"]
+    assert [dot.get_markerfacecolor() for dot in dots] == ["#222222", "white"]
+    legend = drawn.legends[0]
+    names = [text.get_text() for text in legend.get_texts()]
+    handles = dict(zip(names, legend.legend_handles, strict=True))
+    assert handles["decided"].get_markerfacecolor() == "#222222"
+    assert handles["open"].get_markerfacecolor() == "white"
+
+
 def test_what_is_in_reach_is_less_where_other_questions_count_and_more_with_more_seeds():
     rng = np.random.default_rng(2)
     right = rng.random((3, 2, 60)) < 0.5  # seeds, methods, questions

@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import nbformat
 import pandas as pd
+import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
@@ -91,6 +93,14 @@ def test_a_parameter_goes_to_the_chosen_notebooks_that_declare_it(kit):
     assert bound == {"00_first": {"profile": "x"}, "01_second": {"profile": "x", "examples": 3}}
     with pytest.raises(reproduce.BadNotebook, match="'examples'; valid, nearest first: rows"):
         reproduce.bind(names, ["00_first"], {}, {"examples": 3})
+
+
+def test_notebooks_without_parameters_of_their_own_are_named(kit):
+    first = kit / "notebooks" / "00_first.ipynb"
+    first.write_text(first.read_text().replace(r"examples = 2  # a=b, how many\n", ""))
+    said = r"'examples'; no chosen notebook has a parameter to set \(00_first\)$"
+    with pytest.raises(reproduce.BadNotebook, match=said):
+        reproduce.bind(["00_first", "01_second"], ["00_first"], {}, {"examples": 3})
 
 
 def test_what_goes_into_git_names_no_folder_and_no_time(kit):
@@ -256,23 +266,45 @@ def test_a_notebook_that_cannot_be_told_its_profile_is_refused(kit, capsys):
     assert "not JSON" in capsys.readouterr().err
 
 
-def test_a_killed_run_continues(kit, capsys):
-    marker = kit / "running"
-    slow = f"from pathlib import Path\nPath({str(marker)!r}).touch()\nimport time; time.sleep(30)"
-    quick = kit / "notebooks" / "01_second.ipynb"
-    good = quick.read_text()
-    write_notebook(quick, OPEN, slow)
+SLOW = "import time\nfrom pathlib import Path\n"
+SLOW += "def wait(n):\n    Path(f'../running {n}').touch()\n    time.sleep(100)\n"
+WORKERS = "from joblib import Parallel, delayed\nParallel(2)(delayed(wait)(n) for n in (0, 1))"
+
+
+def start(kit: Path, cell: str, waiting: int, options: Sequence[str] = ()) -> subprocess.Popen:
+    """A run in a process group of its own, whose second notebook waits in so many processes."""
+    write_notebook(kit / "notebooks" / "01_second.ipynb", OPEN, SLOW + cell)
     script = (
         "import sys; from pathlib import Path; from editlib import reproduce\n"
         f"reproduce.NOTEBOOKS = Path({str(kit / 'notebooks')!r})\n"
-        "reproduce.main(['--profile', 'tiny.yaml', '--results', 'out {1}'])"
+        "sys.exit(reproduce.main())"
     )
-    run = subprocess.Popen([sys.executable, "-c", script], cwd=kit)
-    until = time.monotonic() + 60
-    while not marker.exists() and time.monotonic() < until:
+    asked = ["--profile", "tiny.yaml", "--results", "out {1}", *options]
+    command, own = [sys.executable, "-c", script, *asked], {"start_new_session": True}
+    run = subprocess.Popen(command, cwd=kit, stderr=subprocess.PIPE, text=True, **own)
+    while run.poll() is None and len(list(kit.glob("running *"))) < waiting:
         time.sleep(0.05)
-    os.kill(run.pid, signal.SIGKILL)
-    run.wait()
+    return run
+
+
+@pytest.mark.parametrize(("cell", "waiting"), [("wait(0)", 1), (WORKERS, 2)])
+def test_an_interrupted_run_ends_with_all_it_started_and_says_so_in_one_line(kit, cell, waiting):
+    run = start(kit, cell, waiting, ["--only", "01"])
+    started = psutil.Process(run.pid).children(recursive=True)
+    assert len(started) >= waiting
+    os.killpg(run.pid, signal.SIGINT)
+    said = run.communicate()[1]
+    assert said == "interrupted; run the same command again to continue\n"
+    assert run.returncode == 130
+    assert not psutil.wait_procs(started, timeout=10)[1]
+
+
+def test_a_killed_run_continues(kit, capsys):
+    quick = kit / "notebooks" / "01_second.ipynb"
+    good = quick.read_text()
+    run = start(kit, "wait(0)", 1)
+    run.kill()
+    run.communicate()
     quick.write_text(good)
     assert drive() == 0
     said = lines(capsys)

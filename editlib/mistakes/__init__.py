@@ -33,6 +33,7 @@ from editlib.mistakes.classifiers import (
     wrong_sides,
 )
 from editlib.mistakes.effects import (
+    ALPHA,
     compare_kinds,
     mixed_model,
     reachable,
@@ -60,6 +61,7 @@ from editlib.mistakes.planting import misread, planted
 from editlib.mistakes.subsets import balanced, restricted
 
 __all__ = [
+    "ALPHA",
     "KINDS",
     "NONE",
     "PARTS",
