@@ -5,6 +5,7 @@ the run could test and all other comparisons of methods that are made beside the
 difference that is not decided is not a difference of zero.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,7 +68,7 @@ CLAIMS: tuple[Claim, ...] = (
         for name in ("Std-CoT", "EDIT")
     ),
     *_claims("EDIT leads under voting", *map(paper.voted, ("EDIT", "Std-CoT")), "Table 8"),
-    *_claims("DPO collapses", "EDIT w/o KRSL", "DPO", "Table 9"),
+    *_claims("DPO in place of KRSL hurts", "EDIT w/o KRSL", "DPO", "Table 9"),
     *(
         Claim("edit distance finds the steps", "EDIT", f"EDIT, {name}", "all", "implied")
         for name in KEYS
@@ -84,6 +85,22 @@ def by_domain(predictions: pd.DataFrame, in_domain: str = "test") -> pd.DataFram
     inside = predictions["split"] == in_domain
     named = predictions.assign(domain=np.where(inside, *BOTH))
     return pd.concat([named, named.assign(domain="all")], ignore_index=True)
+
+
+def signs(predictions: pd.DataFrame, method: str, baselines: Sequence[str]) -> pd.DataFrame:
+    """Whether a method is on the paper's side of each baseline: each counts once a domain.
+
+    The paper has one number for all out of domain, so one of ours stands beside it, of all such
+    questions. Returns domain, method, baseline, difference, paper, same; only what both have, and
+    no difference of zero, which has no sign.
+    """
+    domains = dict(iter(by_domain(predictions).groupby("domain")))
+    pairs = [Claim("", method, other, domain, "") for domain in BOTH for other in baselines]
+    rows = [vars(pair) | _found(pair, domains) for pair in pairs]
+    columns = ["domain", "method", "baseline", "difference", "paper"]
+    table = pd.DataFrame(rows, columns=columns).dropna()
+    table = table[table["difference"] != 0].reset_index(drop=True)
+    return table.assign(same=table["difference"] * table["paper"] > 0)
 
 
 def with_votes(predictions: pd.DataFrame, votes: pd.DataFrame | None) -> pd.DataFrame:

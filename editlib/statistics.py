@@ -20,6 +20,7 @@ RESAMPLES = 2_000
 CONFIDENCE = 0.95
 POWER = 0.8  # how often a real difference should be found
 MOST = {"seeds": 1_000, "questions": 1_000_000}  # more than anyone will run
+UNTRAINED = ("Base student", "student, ")  # how students are named that no seed has trained
 Questions = Literal["new", "same"]  # another run draws others like them, or asks these again
 
 
@@ -84,8 +85,13 @@ def spread(scores: np.ndarray) -> Spread | None:
 
 
 def estimate(scores: np.ndarray) -> Estimate:
-    """Mean of scores (questions, seeds) with its 95 % intervals and a test of a mean of zero."""
+    """Mean of scores (questions, seeds) with its 95 % intervals and a test of a mean of zero.
+
+    All nan where there is no score, as of two methods that have no seed in common.
+    """
     scores = np.asarray(scores, dtype=float)
+    if not scores.size:
+        return Estimate(scores.shape[1], len(scores), *[np.nan] * 8)
     mean, *seeds = over_seeds(scores.mean(axis=0))
     low, high, p = _over_both(scores)
     questions = over_questions(scores.mean(axis=1))
@@ -140,17 +146,31 @@ def scores(predictions: pd.DataFrame, method: str) -> pd.DataFrame:
     return own.pivot(index="question_id", columns="seed", values="correct")
 
 
-def paired(predictions: pd.DataFrame, method: str, baseline: str) -> pd.DataFrame:
-    """Score of a method less that of a baseline, on the questions and seeds that both have.
+def shared_scores(
+    predictions: pd.DataFrame, method: str, baseline: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Scores of a method and of a baseline, on the questions and seeds that both have.
 
-    A student of one seed, such as an untrained one, is compared with each seed of the other.
+    An untrained student (UNTRAINED) has no seed: it stands beside each seed of the other. A method
+    that was trained with one seed is one of many that could have been, and only that seed is kept.
     """
     ours, theirs = scores(predictions, method), scores(predictions, baseline)
-    if theirs.shape[1] == 1:
-        return ours.sub(theirs.iloc[:, 0], axis=0).dropna()
-    if ours.shape[1] == 1:
-        return -theirs.sub(ours.iloc[:, 0], axis=0).dropna()
-    return (ours - theirs).dropna(axis=1, how="all").dropna()
+    if baseline.startswith(UNTRAINED):
+        theirs = _for_seeds(theirs, ours.columns)
+    elif method.startswith(UNTRAINED):
+        ours = _for_seeds(ours, theirs.columns)
+    kept = (ours - theirs).dropna(axis=1, how="all").dropna()
+    return ours.loc[kept.index, kept.columns], theirs.loc[kept.index, kept.columns]
+
+
+def _for_seeds(alone: pd.DataFrame, seeds: pd.Index) -> pd.DataFrame:
+    return pd.DataFrame({seed: alone.iloc[:, 0] for seed in seeds})
+
+
+def paired(predictions: pd.DataFrame, method: str, baseline: str) -> pd.DataFrame:
+    """Score of a method less that of a baseline, on what shared_scores keeps of both."""
+    ours, theirs = shared_scores(predictions, method, baseline)
+    return ours - theirs
 
 
 def summarise(predictions: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
@@ -176,7 +196,8 @@ def compare(predictions: pd.DataFrame, method: str, baselines: Sequence[str]) ->
 
     predictions: one row a (method, seed, question) with correct. Returns split, method, baseline,
     then those of Estimate, the mean named difference (method less baseline, -1 to 1), and Cohen's
-    h. p is not corrected. Baselines without predictions are left out.
+    h, all on what shared_scores keeps. p is not corrected. Baselines without predictions are left
+    out.
     """
     rows = [
         {"split": split} | contrast(part, method, baseline)
@@ -190,10 +211,11 @@ def compare(predictions: pd.DataFrame, method: str, baselines: Sequence[str]) ->
 
 def contrast(predictions: pd.DataFrame, method: str, baseline: str) -> dict:
     """A row of compare, without split."""
-    found = asdict(estimate(paired(predictions, method, baseline).to_numpy()))
+    sides = shared_scores(predictions, method, baseline)
+    ours, theirs = (each.to_numpy() for each in sides)
+    found = asdict(estimate(ours - theirs))
     values = {"difference" if name == "mean" else name: value for name, value in found.items()}
-    means = predictions.groupby("method")["correct"].mean()
-    h = proportion_effectsize(means[method], means[baseline])
+    h = proportion_effectsize(ours.mean(), theirs.mean()) if ours.size else np.nan
     return {"method": method, "baseline": baseline, **values, "h": h}
 
 

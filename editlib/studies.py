@@ -9,7 +9,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ import pandas as pd
 
 from editlib import (
     base_student,
+    bases,
     claims,
     cores,
     dual,
@@ -37,7 +38,7 @@ from editlib.errors import KitError, unknown
 from editlib.methods import control
 from editlib.pair_sets import PAIR_SETS
 from editlib.records import atomic_write
-from editlib.workspace import MissingInput, Workspace, open_workspace
+from editlib.workspace import STUDYING, MissingInput, Workspace, digest, open_workspace
 
 EDIT, OTHERS = "EDIT", ("Std-CoT", "EDIT w/o KRSL continued")
 ERRORS, PARAPHRASE, SIZE = "teacher errors", "teacher paraphrase", "student size"
@@ -48,15 +49,18 @@ SMALLER = (
     replace(Recipe(), width=64, layers=2, heads=2),
     replace(Recipe(), width=96, layers=3, heads=3),
 )
-AS_IS = "as is"
+STEPS = {"sft": 2, "krsl": 3}  # from one learning rate to the next, as `make search` goes
+AS_IS, MANIFEST = "as is", "manifest.json"
 ALWAYS = (  # what every variation changes in its profile
     f"training.methods={json.dumps([*OTHERS, EDIT])}",
     "training.ablations=null",
     "training.follow_test=false",
     "exam={}",
 )
-# Measured: a variation as mini on 2 cores; base students by width, each on a core of its own
-MINUTES, BASE_MINUTES = 7, {64: 40, 96: 75}
+REPLACED = ("methods", "ablations", "follow_test")  # in training, by ALWAYS
+# As mini on 2 cores. Measured: a variation. Reckoned by what there is to learn: one that tries
+# three rates; base students by width, each on a core of its own
+MINUTES, SEARCH_MINUTES, BASE_MINUTES = 7, 17, {64: 60, 96: 115}
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,9 @@ def variations(
 ) -> tuple[Variation, ...]:
     """All variations of a profile, study by study, each from the lowest value to the highest.
 
-    smaller: base students beside the profile's own. Raises KitError where no puzzle teacher
-    teaches, since no other has these settings.
+    smaller: base students beside the profile's own. Where students are chosen by validation, those
+    of every size try the rates beside the profile's, which were found for one size, too. Raises
+    KitError where no puzzle teacher teaches, since no other has these settings.
     """
     teacher = profile.teacher
     if teacher.kind != "puzzle" or profile.student is None:
@@ -99,9 +104,24 @@ def variations(
         )
         for share in PARAPHRASES
     ]
+    return (*rates, *paraphrases, *_sizes(profile, smaller))
+
+
+def _sizes(profile: profiles.Profile, smaller: Sequence[Recipe]) -> list[Variation]:
     own = _size(Recipe()) if profile.student.base == "bundled" else profile.student.base
-    sizes = [Variation(SIZE, _size(each), _words(each), base=each) for each in smaller]
-    return (*rates, *paraphrases, *sizes, Variation(SIZE, own, "the base student of the profile"))
+    sizes = [(_size(each), f"width {each.width}, {each.layers} layers", each) for each in smaller]
+    sizes.append((own, "the base student of the profile", None))
+    searched = profile.training.checkpoint == "validation"
+    tried = _rates_beside(profile.training) if searched else ()
+    how = "rates chosen by validation" if searched else "rates of the profile"
+    return [Variation(SIZE, size, f"{said}; {how}", tried, base) for size, said, base in sizes]
+
+
+def _rates_beside(training: profiles.Training) -> tuple[str, ...]:
+    """Overrides that let each objective try a rate below the profile's and one above."""
+    rates = {name: getattr(training, name).lr for name in STEPS}
+    beside = {name: [lr / STEPS[name], lr * STEPS[name]] for name, lr in rates.items()}
+    return tuple(f"training.{name}.also_try={json.dumps(both)}" for name, both in beside.items())
 
 
 def _rates(value: str, times: float, own: profiles.ErrorRates) -> Variation:
@@ -113,10 +133,6 @@ def _rates(value: str, times: float, own: profiles.ErrorRates) -> Variation:
 
 def _size(recipe: Recipe) -> str:
     return f"{recipe.width} x {recipe.layers}"
-
-
-def _words(recipe: Recipe) -> str:
-    return f"width {recipe.width}, {recipe.layers} layers"
 
 
 # --- running ---------------------------------------------------------------------------------
@@ -140,12 +156,13 @@ class Studies:
         return Workspace(self.root.name, settings, self.root.folder / variation.name)
 
     def is_done(self, variation: Variation) -> bool:
-        """Whether its answers are on disk, made with the settings of now."""
+        """Whether its answers are on disk, made with the settings and base student of now."""
+        ws = self.workspace(variation)
         try:
-            self.workspace(variation).need("evaluation")
+            ws.need("evaluation")
         except MissingInput:
             return False
-        return True
+        return _manifest(ws.folder).get("base") == _base(ws)
 
 
 def open_studies(
@@ -169,18 +186,30 @@ def run(studies: Studies, chosen: Sequence[Variation], everything: Sequence[Vari
         pipeline.locate(ws)
         grid.train(ws)
         exams.evaluate(ws)
+        _write_manifest(ws, studies.overrides)
         write_tables(studies, everything)
-        _write_manifest(studies)
+        _write_manifest(studies.root, studies.overrides)
         minutes = (time.monotonic() - started) / 60
         print(f"[{number}/{len(chosen)}] {variation.study}: {variation.value}  {minutes:.1f} min")
 
 
-def _write_manifest(studies: Studies) -> None:
-    """With what versions, settings and hardware the variations were run."""
-    header = manifest.describe(studies.root, studies.overrides)
+def _write_manifest(ws: Workspace, overrides: Sequence[str]) -> None:
+    """With what versions, settings, base student and hardware it was run."""
+    header = manifest.describe(ws, overrides) | {"base": _base(ws)}
     text = json.dumps(header, indent=1, ensure_ascii=False) + "\n"
-    path = studies.root.folder / "manifest.json"
+    path = ws.folder / MANIFEST
     atomic_write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def _manifest(folder: Path) -> dict:
+    """What _write_manifest wrote; empty where it did not."""
+    path = folder / MANIFEST
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def _base(ws: Workspace) -> str:
+    """A fingerprint of the base student; its settings name it only by where it lies."""
+    return digest(*bases.base_files(ws.profile.student))
 
 
 def train_base(root: Workspace, recipe: Recipe) -> Path:
@@ -203,7 +232,7 @@ def cost(studies: Studies, chosen: Sequence[Variation]) -> str:
     first = max((BASE_MINUTES.get(each.width, 0) for each in missing), default=0)
     said = f"{len(todo)} of {len({each.name for each in chosen})} variations to run"
     said += f", {len(missing)} base students to train first" if missing else ""
-    minutes = first + MINUTES * len(todo)
+    minutes = first + sum(SEARCH_MINUTES if e.study == SIZE else MINUTES for e in todo.values())
     return f"{said}: about {minutes} min on 2 cores in mini. Interrupted, it goes on where it was."
 
 
@@ -216,15 +245,13 @@ def write_tables(studies: Studies, everything: Iterable[Variation]) -> None:
     studies: study, value, setting, method, seed, split, n, accuracy. studies_data: study, value,
     setting, wrong (share of first CoTs), first_phase (CoTs of D+merge), pairs, and D-dual (their
     share that comes from D-). studies_summary: study, value, domain, method and the columns of
-    statistics.summarise. studies_differences: EDIT less each other method, the columns of
-    against().
+    statistics.summarise. studies_differences: as differences() returns it.
     """
     done = [each for each in everything if studies.is_done(each)]
+    answers = {each.name: exams.read_predictions(studies.workspace(each)) for each in done}
     answered = pd.concat(
         [
-            exams.read_predictions(studies.workspace(each)).assign(
-                study=each.study, value=each.value, setting=each.setting
-            )
+            answers[each.name].assign(study=each.study, value=each.value, setting=each.setting)
             for each in done
         ],
         ignore_index=True,
@@ -236,9 +263,25 @@ def write_tables(studies: Studies, everything: Iterable[Variation]) -> None:
     apart = claims.by_domain(answered).query("domain != 'all'")  # which the figure has no room for
     summary = statistics.summarise(apart, ["study", "value", "domain", "method"])
     root.save_table(summary, "studies_summary")
-    contests = [(EDIT, other) for other in OTHERS]
-    root.save_table(against(answered, contests, ["study", "value"]), "studies_differences")
+    root.save_table(differences(answers, done), "studies_differences")
     root.save_figure(figures.accuracy_by_setting(summary), "studies")
+
+
+def differences(answers: Mapping[str, pd.DataFrame], done: Iterable[Variation]) -> pd.DataFrame:
+    """EDIT less each other method: study, value and the columns of against().
+
+    answers: of each variation, by its name. The family is all studies that are done, apart from the
+    claims, which speak of the profile's own students. The variation that changes nothing has a row
+    in several studies and is tested once.
+    """
+    named = [frame.assign(name=name) for name, frame in answers.items()]
+    tests = against(pd.concat(named), [(EDIT, other) for other in OTHERS], ["name"])
+    places = pd.DataFrame([(each.study, each.value, each.name) for each in done])
+    return (
+        places.set_axis(["study", "value", "name"], axis=1)
+        .merge(tests, on="name")
+        .drop(columns="name")
+    )
 
 
 def _learnt(studies: Studies, variation: Variation) -> dict:
@@ -257,19 +300,55 @@ def _learnt(studies: Studies, variation: Variation) -> dict:
 
 
 def saved(ws: Workspace) -> dict[str, pd.DataFrame]:
-    """The tables of the studies that lie beside a profile's results, by name; empty: none do."""
-    folder = ws.folder.parent / "studies" / "tables"
-    return {path.stem: pd.read_csv(path, dtype={"value": str}) for path in folder.glob("*.csv")}
+    """The tables of the studies that lie beside a profile's results, by name.
+
+    Empty where there are none, or none of this profile, its settings and base student of now:
+    origin() says which.
+    """
+    folder = _beside(ws) / "tables"
+    paths = folder.glob("*.csv") if _are_of(ws, _manifest(_beside(ws))) else ()
+    return {path.stem: pd.read_csv(path, dtype={"value": str}) for path in paths}
+
+
+def origin(ws: Workspace) -> str:
+    """A line on the studies that saved() reads, in Markdown: whose they are, or why it has none."""
+    found, make = _manifest(_beside(ws)), f"`make studies PROFILE={ws.name}`"
+    if not found:
+        return f"Not run yet: {make}, then `make reproduce PROFILE={ws.name} ONLY=05 FORCE=1`."
+    commit = (found["commit"] or {}).get("id", "unknown")[:7]
+    made = f"studies of profile {found['profile']}, made at commit {commit}"
+    if _are_of(ws, found):
+        return f"These are {made}."
+    return f"There are {made}, but with other settings or another base student. Anew: {make}."
+
+
+def _beside(ws: Workspace) -> Path:
+    return ws.folder.parent / "studies"
+
+
+def _are_of(ws: Workspace, found: dict) -> bool:
+    """Whether studies with this manifest vary what a profile is now."""
+    if found.get("base") != _base(ws):
+        return False
+    return _decisive(found["settings"]) == _decisive(ws.profile.model_dump(mode="json"))
+
+
+def _decisive(settings: dict) -> dict:
+    """The settings of a profile that its studies keep."""
+    kept = {name: settings[name] for name in STUDYING}
+    training = {name: v for name, v in kept["training"].items() if name not in REPLACED}
+    return kept | {"training": training}
 
 
 def set_contests() -> list[tuple[str, str]]:
-    """What EDIT and each set of pairs is held against, for against().
+    """What each set of pairs is held against, for against().
 
-    Its control of equal updates, and the first of them that makes equally many: so sets of one
-    size are compared with one another, and sets of all pairs with EDIT.
+    Its control of equal updates, and the first method that makes equally many: so sets of one size
+    are compared with one another, and sets of all pairs with EDIT. EDIT less its own control is a
+    claim, tested and corrected among the claims, and is none of these.
     """
-    contests, first = [], {}
-    for method in (EDIT, *(f"{EDIT}, {name}" for name in PAIR_SETS)):
+    contests, first = [], {control(EDIT): EDIT}
+    for method in (f"{EDIT}, {name}" for name in PAIR_SETS):
         rival = control(method)
         contests.append((method, rival))
         if first.setdefault(rival, method) != method:
@@ -284,7 +363,7 @@ def against(
 
     contests: method and baseline; those of which one has no answers are left out. by: further
     columns that cut the predictions. Returns by, domain, the columns of statistics.contrast and
-    p_holm: p corrected over all rows.
+    p_holm, corrected over the rows of this table: give it no test twice, and none of a claim.
     """
     cut, contests = [*by, "domain"], list(contests)
     rows = [
@@ -304,9 +383,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="editlib.studies",
         description="Train the students of a profile under weaker and stronger teachers, teachers "
-        "that paraphrase less and more, and on smaller bases. In mini 7 variations, "
-        f"{MINUTES} minutes each on 2 cores, after two base students, up to "
-        f"{max(BASE_MINUTES.values())} minutes side by side.",
+        "that paraphrase less and more, and on smaller bases. In mini 8 variations, "
+        f"{MINUTES} or, where rates are tried, {SEARCH_MINUTES} minutes each on 2 cores, after two "
+        f"base students, up to {max(BASE_MINUTES.values())} minutes side by side.",
     )
     options.add(parser)
     parser.add_argument("--only", nargs="+", default=list(STUDIES), metavar="STUDY")

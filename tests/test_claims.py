@@ -109,6 +109,31 @@ def test_no_comparison_is_counted_twice():
     assert len(set(rows)) == len(rows)
 
 
+def test_no_claim_says_more_than_which_way_a_difference_goes():
+    row = verdict({"EDIT w/o KRSL": 0.55, "DPO": 0.45}, "EDIT w/o KRSL", "DPO", "all", n=400)
+    assert row["verdict"] == claims.REPRODUCED and row["high"] < 0.5 * row["paper"]
+    assert row["claim"] == "DPO in place of KRSL hurts"  # by how much, the columns beside it say
+    assert not any("collapse" in claim.claim for claim in claims.CLAIMS)
+
+
+def test_a_sign_counts_once_a_domain_whatever_the_splits():
+    frame = predictions({"EDIT": 0.7, "Std-CoT": 0.4, "Std-CoT continued": 0.1, "DPO": 0.99})
+    further = frame[frame["split"] == "longer"].assign(split="families")
+    further["question_id"] = further["question_id"].str.replace("longer", "families")
+    others = ["Std-CoT", "Std-CoT continued", "DPO", "EDIT w/o RWC"]
+    found = claims.signs(pd.concat([frame, further]), "EDIT", others)
+    assert found[["domain", "baseline", "same"]].values.tolist() == [
+        ["in domain", "Std-CoT", True],
+        ["in domain", "DPO", False],
+        ["out of domain", "Std-CoT", True],
+        ["out of domain", "DPO", False],
+    ]
+    assert (found["same"] == (found["difference"] * found["paper"] > 0)).all()
+    twin = frame[frame["method"] == "EDIT"]
+    alike = pd.concat([twin, twin.assign(method="Std-CoT")])
+    assert claims.signs(alike, "EDIT", ["Std-CoT"]).empty  # zero has no sign
+
+
 def test_votes_are_further_methods_of_the_same_students():
     greedy = predictions({"EDIT": 0.4})
     votes = predictions({"EDIT": 0.8}).drop(columns="task").assign(votes=8, agreement=0.7)

@@ -72,7 +72,9 @@ def differences():
 
 
 def verdicts():
-    table = rows(claim=["key steps help", "DPO collapses"], baseline=["Std-CoT", "DPO"])
+    table = rows(
+        claim=["key steps help", "DPO in place of KRSL hurts"], baseline=["Std-CoT", "DPO"]
+    )
     table = table.assign(method="EDIT", domain="all", paper=[0.067, np.nan, 0.36, 0.02])
     table = table.assign(difference=[0.05, np.nan, np.nan, -0.3], verdict="not decided")
     return table.assign(low=table["difference"] - 0.1, high=table["difference"] + 0.1)
@@ -338,7 +340,7 @@ def test_claims_show_what_was_run_or_reported_and_nothing_else():
     assert names == [
         "key steps help",
         "EDIT less Std-CoT (all)",
-        "DPO collapses",
+        "DPO in place of KRSL hurts",
         "EDIT less Std-CoT (all)",
         "EDIT less DPO (all)",
     ]

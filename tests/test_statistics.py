@@ -6,8 +6,9 @@ import pytest
 from scipy import stats
 from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.power import TTestPower
+from statsmodels.stats.proportion import proportion_effectsize
 
-from editlib import evaluation, statistics
+from editlib import evaluation, exams, grid, statistics
 from editlib.records import Question
 
 
@@ -81,13 +82,33 @@ def test_a_missing_p_value_does_not_count_as_a_comparison():
     assert corrected.tolist() == pytest.approx([0.02, np.nan, 0.04], nan_ok=True)
 
 
-def test_an_untrained_student_is_compared_with_every_seed():
-    frame = predictions({"A": 0.5, "B": 0.5}, n=50)
+@pytest.mark.parametrize("untrained", [grid.UNTRAINED, f"{exams.STUDENT}few-shot"])
+def test_an_untrained_student_is_compared_with_every_seed(untrained):
+    frame = predictions({untrained: 0.5, "B": 0.7}, n=50)
     frame = frame[(frame["method"] == "B") | (frame["seed"] == 0)]
-    scores = {method: statistics.scores(frame, method) for method in "AB"}
-    expected = scores["B"].to_numpy() - scores["A"].to_numpy()
-    assert (statistics.paired(frame, "B", "A").to_numpy() == expected).all()
-    assert (statistics.paired(frame, "A", "B").to_numpy() == -expected).all()
+    scores = {method: statistics.scores(frame, method) for method in (untrained, "B")}
+    expected = scores["B"].to_numpy() - scores[untrained].to_numpy()
+    assert (statistics.paired(frame, "B", untrained).to_numpy() == expected).all()
+    assert (statistics.paired(frame, untrained, "B").to_numpy() == -expected).all()
+    means = [scores[name].to_numpy().mean() for name in ("B", untrained)]
+    row = statistics.compare(frame, "B", [untrained]).iloc[0]
+    assert row["h"] == pytest.approx(proportion_effectsize(*means)) and row["p"] < 0.05
+
+
+def test_one_seed_of_a_trained_method_is_one_of_many():
+    frame = predictions({"A": 0.2, "B": 0.8})
+    frame = frame[(frame["method"] == "B") | (frame["seed"] == 1)]
+    row = statistics.compare(frame, "B", ["A"]).iloc[0]
+    assert row["seeds"] == 1 and row["low_questions"] > 0.4
+    assert row[["low", "high", "p"]].isna().all()
+
+
+def test_methods_without_a_common_seed_have_no_difference(recwarn):
+    frame = predictions({"A": 0.5, "B": 0.5}, n=10)
+    apart = frame.assign(seed=frame["seed"] + 3 * (frame["method"] == "B"))
+    row = statistics.compare(apart, "B", ["A"]).iloc[0]
+    assert row["seeds"] == 0 and row[["difference", "low", "p", "h"]].isna().all()
+    assert not recwarn.list
 
 
 def test_only_questions_and_seeds_of_both_are_compared():
@@ -99,6 +120,18 @@ def test_only_questions_and_seeds_of_both_are_compared():
 def test_the_effect_size_is_cohens():
     row = statistics.compare(predictions({"A": 0.0, "B": 1.0}), "B", ["A"]).iloc[0]
     assert row["h"] == pytest.approx(math.pi)  # the largest there is
+
+
+def test_the_effect_size_is_that_of_the_paired_difference():
+    frame = predictions({"A": 0.5}, n=61, seeds=5)
+    more = frame.assign(method="B")
+    frame = frame[frame["seed"] < 3]  # five seeds of B, three of A, and the same answers
+    row = statistics.compare(pd.concat([frame, more]), "B", ["A"]).iloc[0]
+    assert (row["seeds"], row["difference"], row["h"]) == (3, 0, 0)
+    assert more["correct"].mean() != frame["correct"].mean()
+    few = more[(more["question_id"] != "q0") | (more["seed"] > 1)]
+    row = statistics.compare(pd.concat([frame, few]), "B", ["A"]).iloc[0]
+    assert (row["n"], row["h"]) == (60, 0)
 
 
 def test_the_summary_of_no_predictions_has_its_columns():

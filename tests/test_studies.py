@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from editlib import dual, grid, pipeline, profiles, studies
+from editlib import claims, dual, grid, pipeline, profiles, statistics, studies
 from editlib.base_student import Recipe, Stage
 from editlib.errors import KitError
 
@@ -47,8 +47,36 @@ def test_the_variations_of_mini_are_three_values_of_three_settings():
         "teacher paraphrase": ["0", "0.15", "0.5"],
         "student size": ["64 x 2", "96 x 3", "128 x 4"],
     }
-    assert [each.name for each in everything].count(studies.AS_IS) == 3
-    assert len({each.name for each in everything}) == 7
+    assert [each.name for each in everything].count(studies.AS_IS) == 2
+    assert len({each.name for each in everything}) == 8
+
+
+def test_students_of_every_size_try_the_same_rates(tmp_path):
+    opened = studies.open_studies("mini", (), tmp_path)
+    own = opened.root.profile.training
+    everything = studies.variations(opened.root.profile)
+    for each in everything:
+        training = opened.workspace(each).profile.training
+        tried = {name: getattr(training, name).also_try for name in ("sft", "krsl")}
+        if each.study == studies.SIZE:
+            assert tried["sft"] == pytest.approx([own.sft.lr / 2, own.sft.lr * 2])
+            assert tried["krsl"] == pytest.approx([own.krsl.lr / 3, own.krsl.lr * 3])
+        else:
+            assert tried == {"sft": [], "krsl": []}
+    sizes = [each for each in everything if each.study == studies.SIZE]
+    assert all(each.setting.endswith("; rates chosen by validation") for each in sizes)
+    assert studies.cost(opened, sizes).startswith(
+        "3 of 3 variations to run, 2 base students to train first: about 166 min"
+    )
+
+
+def test_without_validation_every_size_learns_at_the_rates_of_the_profile(tmp_path):
+    opened = studies.open_studies("mini", ["training.checkpoint=last"], tmp_path)
+    sizes = studies.variations(opened.root.profile)[-3:]
+    assert sizes[-1].name == studies.AS_IS
+    for each in sizes:
+        assert each.setting.endswith("; rates of the profile")
+        assert opened.workspace(each).profile.training.sft.also_try == []
 
 
 def test_a_variation_changes_its_setting_and_nothing_else(tmp_path):
@@ -62,6 +90,8 @@ def test_a_variation_changes_its_setting_and_nothing_else(tmp_path):
     }
     for name, (section, setting) in changed.items():
         other = opened.workspace(everything[name]).profile.model_dump()
+        for phase in ("sft", "krsl") if section == "student" else ():  # rates, as of every size
+            other["training"][phase]["also_try"] = []
         assert other[section].pop(setting) != own[section][setting]
         assert other[section] == {k: v for k, v in own[section].items() if k != setting}
         assert {k: v for k, v in other.items() if k != section} == {
@@ -80,7 +110,6 @@ def test_each_variation_has_its_rows_and_those_not_run_have_none(run):
     opened, _, _, _ = run
     beside = replace(opened.root, folder=opened.root.folder.parent / "smoke")
     table = studies.saved(beside)["studies"]
-    assert studies.saved(replace(beside, folder=beside.folder / "elsewhere")) == {}
     found = set(zip(table["study"], table["value"], strict=True))
     assert found == {("teacher errors", "double"), ("student size", "16 x 1")}
     methods = {*studies.OTHERS, studies.EDIT, grid.UNTRAINED}
@@ -90,6 +119,26 @@ def test_each_variation_has_its_rows_and_those_not_run_have_none(run):
     summary = studies.saved(beside)["studies_summary"]
     assert len(summary) == 2 * len(methods) * 2 and summary["n"].gt(0).all()
     assert list(table)[:6] == ["study", "value", "setting", "method", "seed", "split"]
+
+
+def test_tables_are_of_the_settings_and_the_base_student_of_now(run, monkeypatch):
+    opened, _, chosen, _ = run
+    beside = replace(opened.root, folder=opened.root.folder.parent / "smoke")
+    assert set(studies.saved(beside)) > {"studies", "studies_summary"}
+    assert studies.origin(beside).startswith("These are studies of profile smoke, made at commit ")
+    alone = replace(beside, folder=beside.folder / "elsewhere")
+    assert studies.saved(alone) == {} and studies.origin(alone).startswith("Not run yet: `make stu")
+    varied = opened.workspace(chosen[0]).profile  # has the methods of the studies alone
+    fewer = varied.model_copy(update={"teacher": beside.profile.teacher})
+    assert studies.saved(replace(beside, profile=fewer))
+    other = studies.open_studies("smoke", (*FEW, "training.sft.lr=2.0e-3")).root.profile
+    assert studies.saved(replace(beside, profile=other)) == {}
+    assert "but with other settings or another base" in (
+        studies.origin(replace(beside, profile=other))
+    )
+    monkeypatch.setattr(studies.bases, "BUNDLED", studies.bases.BUNDLED.parent / "profiles")
+    assert studies.saved(beside) == {}
+    assert [opened.is_done(each) for each in chosen] == [False, True]  # which has its own base
 
 
 def test_a_variation_teaches_its_own_data_to_its_own_base(run):
@@ -144,7 +193,8 @@ def test_an_unknown_study_and_a_teacher_of_text_are_one_line(tmp_path, capsys):
 def test_sets_of_pairs_are_held_against_their_equals():
     contests = studies.set_contests()
     less = {name: [b for m, b in contests if m == name] for name, _ in contests}
-    assert less["EDIT"] == ["EDIT w/o KRSL continued"]
+    claimed = {(claim.method, claim.baseline) for claim in claims.CLAIMS}
+    assert not claimed & set(contests)  # one test, one corrected p
     assert less["EDIT, answer-only pairs"] == ["EDIT w/o KRSL continued", "EDIT"]
     assert less["EDIT, half of the pairs"] == ["EDIT w/o KRSL as long as EDIT, half of the pairs"]
     for name in ("half D-dual", "all D-dual"):
@@ -163,6 +213,23 @@ def answers(study, method, right):
         for seed, marks in enumerate(right)
         for n, c in enumerate(marks)
     ]
+
+
+def test_a_variation_of_several_studies_is_tested_once():
+    rng = np.random.default_rng(0)
+    answered = {
+        name: pd.DataFrame(
+            [row for m in ("EDIT", "Std-CoT") for row in answers("", m, rng.random((3, 4)) < 0.5)]
+        )
+        for name in ("as is", "teacher errors, double")
+    }
+    as_is = [studies.Variation(study, "0.15", "") for study in (studies.ERRORS, studies.PARAPHRASE)]
+    double = studies.Variation(studies.ERRORS, "double", "", overrides=("teacher.seed=1",))
+    table = studies.differences(answered, [*as_is, double])
+    assert len(table) == 9 and list(table)[:3] == ["study", "value", "domain"]
+    tests = table.drop_duplicates(["value", "domain", "p"])
+    assert len(tests) == 6
+    pd.testing.assert_series_equal(tests["p_holm"], statistics.holm(tests["p"]), check_names=False)
 
 
 def test_differences_are_of_the_same_questions_by_domain_and_corrected_over_all():
