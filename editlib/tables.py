@@ -140,7 +140,9 @@ def left_out(both: pd.DataFrame, more: Mapping[str, Profile]) -> str:
     if nowhere := [method for method in missing if there[method] is None]:
         lines.append(f"In no profile of the kit: {'; '.join(nowhere)}.")
     if (absent & both["method"].isin(run)).any():
-        lines.append("Where a method that was run has no number, those questions are not asked here.")
+        lines.append(
+            "Where a method that was run has no number, those questions are not asked here."
+        )
     return " ".join(lines) or "Every method of this table was run."
 
 

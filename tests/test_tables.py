@@ -84,7 +84,9 @@ def test_methods_of_one_table_are_shown_by_the_seeds_that_all_have():
     shown = tables.by_method(met).query("table == 'Table 9' and domain == 'all'")
     levels = shown.set_index("method")["accuracy"]
     assert levels["EDIT"] - levels["DPO"] == pytest.approx(gap["difference"])
-    alone = tables.on_common_seeds(met, ["EDIT", "Base student"]).groupby("method")["seed"].nunique()
+    alone = (
+        tables.on_common_seeds(met, ["EDIT", "Base student"]).groupby("method")["seed"].nunique()
+    )
     assert alone.to_dict() == {"Base student": 1, "EDIT": 5}
 
 
