@@ -245,7 +245,7 @@ def preference_curves(curves: pd.DataFrame) -> Figure:
         part, ax = _only(curves, {"method": method, "tokens": side}), axes[row, column]
         for rate, line in part.groupby("lr"):
             steps = line.groupby("step")["nll"].agg(["mean", "min", "max"])
-            ax.plot(steps.index, steps["mean"], **looks[rate])
+            ax.plot(steps.index, steps["mean"], marker=".", markersize=4, **looks[rate])
             band = {"color": looks[rate]["color"], "alpha": 0.2, "linewidth": 0}
             ax.fill_between(steps.index, steps["min"], steps["max"], **band)
         axes[row, 0].set_ylabel(method)
