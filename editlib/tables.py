@@ -1,7 +1,11 @@
 """The paper's tables with this run's numbers beside them, and tables as LaTeX for a paper.
 
 A row that the paper has and the run lacks says "not run"; one that the paper lacks, "only here".
+The methods of one table are shown by the seeds that all of them have, so that the difference of two
+rows is that of the paired comparison; a method may have more seeds in another table.
 """
+
+from collections.abc import Collection, Mapping
 
 import pandas as pd
 
@@ -25,17 +29,36 @@ BY_METHOD = {  # tables of methods by domain: title, methods in the paper's orde
 # --- beside the paper -------------------------------------------------------------------------
 
 
-def levels(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy of each method by domain, with the columns of statistics.summarise."""
-    return statistics.summarise(claims.by_domain(predictions), ["domain", "method"])
+def on_common_seeds(predictions: pd.DataFrame, methods: Collection[str]) -> pd.DataFrame:
+    """The predictions of these methods by the seeds that all of them have.
+
+    A method of one seed, such as an untrained one, keeps it and has no say; where the others have
+    no seed in common, each keeps its own.
+    """
+    own = predictions[predictions["method"].isin(methods)]
+    seeds = own.groupby("method")["seed"].agg(set)
+    one = seeds.index[seeds.map(len) == 1]
+    several = seeds.drop(one)
+    common = set.intersection(*several) if len(several) else set()
+    return own[own["seed"].isin(common) | own["method"].isin(one)] if common else own
 
 
-def by_method(ours: pd.DataFrame) -> pd.DataFrame:
+def levels(predictions: pd.DataFrame, methods: Collection[str]) -> pd.DataFrame:
+    """Accuracy of methods by domain, on common seeds, with the columns of statistics.summarise."""
+    own = on_common_seeds(predictions, methods)
+    return statistics.summarise(claims.by_domain(own), ["domain", "method"])
+
+
+def by_method(predictions: pd.DataFrame) -> pd.DataFrame:
     """Tables 1, 2, 5, 8, 9 and Figure 6, a row a number.
 
-    ours: as levels returns it. Returns table, method, domain, paper, the columns of levels, status.
-    A number that the paper does not print and the run lacks has no row.
+    Returns table, method, domain, paper, the columns of levels, status. A number that the paper
+    does not print and the run lacks has no row.
     """
+    ours = pd.concat(
+        levels(predictions, methods).assign(table=table)
+        for table, (_, methods) in BY_METHOD.items()
+    )
     theirs = pd.DataFrame(
         [
             (table, method, domain, paper.level(method, benchmarks))
@@ -45,7 +68,7 @@ def by_method(ours: pd.DataFrame) -> pd.DataFrame:
         ],
         columns=["table", "method", "domain", "paper"],
     )
-    both = _with_status(theirs.merge(ours, on=["method", "domain"], how="left"))
+    both = _with_status(theirs.merge(ours, on=["table", "method", "domain"], how="left"))
     return both.dropna(subset=["paper", "accuracy"], how="all").reset_index(drop=True)
 
 
@@ -53,14 +76,13 @@ def by_task(predictions: pd.DataFrame) -> pd.DataFrame:
     """Table 3, subtasks by method: task, split, method, paper, the columns of summarise, status.
 
     Only the methods of Table 3. A family of puzzles stands beside the subtask of its name, in the
-    first split that asks it. Rows that can be compared come first.
+    first split that asks it. Rows that can be compared come first; the paper's average, over
+    subtasks of which a run has a few, comes last and has none of ours.
     """
-    theirs = paper.TABLE_3[paper.TABLE_3["task"] != paper.AVERAGE]
-    theirs = theirs.assign(task=theirs["task"].replace(paper.TASKS))
+    theirs = paper.TABLE_3.assign(task=paper.TABLE_3["task"].replace(paper.TASKS))
     first = predictions.groupby("task")["split"].transform("first")
-    mine = predictions[
-        predictions["method"].isin(theirs["method"]) & (predictions["split"] == first)
-    ]
+    asked_first = predictions[predictions["split"] == first]
+    mine = on_common_seeds(asked_first, theirs["method"])
     ours = statistics.summarise(mine, ["split", "task", "method"])
     theirs = theirs.rename(columns={"accuracy": "paper"})
     both = _with_status(theirs.merge(ours, on=["task", "method"], how="outer"))
@@ -68,17 +90,19 @@ def by_task(predictions: pd.DataFrame) -> pd.DataFrame:
         both["status"].map([RUN, NOT_RUN, ONLY_HERE].index).groupby(both["task"]).transform("min")
     )
     place = both["method"].map(list(theirs["method"].unique()).index)
+    rank = rank.mask(both["task"] == paper.AVERAGE, rank.max() + 1)
     order = pd.DataFrame({"rank": rank, "task": both["task"], "place": place})
     return both.loc[order.sort_values(["rank", "task", "place"]).index].reset_index(drop=True)
 
 
-def by_weights(ours: pd.DataFrame) -> pd.DataFrame:
+def by_weights(predictions: pd.DataFrame) -> pd.DataFrame:
     """Table 4, weights of key tokens: alpha, beta, method, paper, the columns of levels, status."""
     grid = pd.DataFrame([(*pair, name) for pair, name in WEIGHTS.items()])
     grid = grid.set_axis(["alpha", "beta", "method"], axis=1).astype({"alpha": float})
     theirs = paper.TABLE_4.rename(columns={"accuracy": "paper"}).astype(float)
     both = grid.merge(theirs, on=["alpha", "beta"], how="left")
-    both = _with_status(both.merge(ours[ours["domain"] == "all"], on="method", how="left"))
+    ours = levels(predictions, grid["method"]).query("domain == 'all'")
+    both = _with_status(both.merge(ours, on="method", how="left"))
     return both.dropna(subset=["paper", "accuracy"], how="all").reset_index(drop=True)
 
 
@@ -98,23 +122,44 @@ def offered(profile: Profile) -> set[str]:
     }
 
 
-def left_out(both: pd.DataFrame, more: Profile, name: str) -> str:
+def left_out(both: pd.DataFrame, more: Mapping[str, Profile]) -> str:
     """A line on the methods of a table that this run has no number of, and who has them.
 
-    both: method, status. more: a profile, by its name, that may train what this run did not.
+    both: method, status. more: profiles by name that may train what this run did not; the first
+    that does is named.
     """
-    run = set(both.loc[both["status"] != NOT_RUN, "method"])
+    absent = both["status"] == NOT_RUN
+    run = set(both.loc[~absent, "method"])
     missing = [method for method in dict.fromkeys(both["method"]) if method not in run]
-    there = [method for method in missing if method in offered(more)]
-    nowhere = [method for method in missing if method not in there]
-    lines = []
-    if there:
-        lines.append(
-            f"Not run here: {'; '.join(there)}. To have them: make reproduce PROFILE={name}."
-        )
-    if nowhere:
+    there = {m: next((name for name in more if m in offered(more[name])), None) for m in missing}
+    lines = [
+        f"Not run here, but by make reproduce PROFILE={name}: {'; '.join(found)}."
+        for name in more
+        if (found := [method for method in missing if there[method] == name])
+    ]
+    if nowhere := [method for method in missing if there[method] is None]:
         lines.append(f"In no profile of the kit: {'; '.join(nowhere)}.")
+    if (absent & both["method"].isin(run)).any():
+        lines.append(
+            "Where a method that was run has no number, those questions are not asked here."
+        )
     return " ".join(lines) or "Every method of this table was run."
+
+
+def moved(predictions: pd.DataFrame, method: str, baseline: str) -> pd.Series:
+    """How far a method is from a baseline, answer by answer, on the same questions and seeds.
+
+    Returns answers (how many both gave), and the shares (0 to 1) of them whose text differs, whose
+    answer as read differs (unread counts as one answer), and that only one of the two got right.
+    """
+    columns = ["question_id", "seed", "text", "read", "correct"]
+    ours, theirs = (
+        predictions.loc[predictions["method"] == name, columns].fillna({"read": ""})
+        for name in (method, baseline)
+    )
+    both = ours.merge(theirs, on=["question_id", "seed"], suffixes=("", "_of_other"))
+    shares = {of: (both[of] != both[f"{of}_of_other"]).mean() for of in columns[2:]}
+    return pd.Series({"answers": len(both)} | shares)
 
 
 # --- to be read -------------------------------------------------------------------------------
@@ -137,12 +182,15 @@ def cell(row: pd.Series, of: str = "accuracy") -> str:
 def side_by_side(both: pd.DataFrame, rows: list[str], columns: str | None = None) -> pd.DataFrame:
     """Text for readers: one line for the values of rows, the paper's percentage and ours in pairs.
 
-    both: paper, accuracy, low, high and the columns named; columns: one pair for each value of it.
+    Ours stand behind the number of their seeds, 0 where nothing was run. both: paper, accuracy,
+    low, high, seeds and the columns named; columns: one pair for each value of it.
     """
     shown = both.assign(
         paper=[("" if pd.isna(value) else f"{100 * value:.1f}") for value in both["paper"]],
         here=[cell(row) for _, row in both.iterrows()],
+        seeds=both.groupby(rows)["seeds"].transform("max"),
     )
+    rows = [*rows, "seeds"]
     if columns is None:
         return shown[[*rows, "paper", "here"]].reset_index(drop=True)
     found, order = shown[columns].unique(), shown.set_index(rows).index.unique()

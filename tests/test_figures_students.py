@@ -30,6 +30,12 @@ def curves():
     return numbers(rows(method=STUDENTS[1:], seed=[0, 1], tokens=tokens, step=[10, 20]), "nll")
 
 
+def preferences():
+    sides = ["correct CoT, all tokens", "wrong CoT, all tokens"]
+    table = rows(method=["DPO", "SimPO"], lr=[1e-5, 1e-3], seed=[0, 1], tokens=sides, step=[1, 10])
+    return numbers(table, "nll")
+
+
 def epochs():
     table = numbers(rows(method=STUDENTS[1:], seed=[0, 1], lr=[1e-3], epoch=[1.0, 2.0]), "accuracy")
     return table.assign(chosen=table["epoch"] == 2.0)
@@ -138,6 +144,7 @@ DRAWN = {
     "classifier_scores": lambda: figures.classifier_scores(classified()),
     "confusion": lambda: figures.confusion(squares()),
     "loss_curves": lambda: figures.loss_curves(curves()),
+    "preference_curves": lambda: figures.preference_curves(preferences()),
     "validation_accuracy": lambda: figures.validation_accuracy(epochs()),
     "probes": lambda: figures.probes(probed()),
     "accuracy_by_method": lambda: figures.accuracy_by_method(*accuracies()),
@@ -284,6 +291,21 @@ def test_accuracy_shows_each_split_method_and_what_guessing_gets():
     assert [ax.get_title() for ax in figure.axes] == SPLITS
     for ax in figure.axes:
         assert any(set(line.get_xdata()) == {25.0} for line in ax.lines)
+
+
+def test_each_rate_of_a_preference_loss_has_a_line_of_its_own_in_the_row_of_its_method():
+    figure = figures.preference_curves(preferences())
+    assert [ax.get_ylabel() for ax in figure.axes] == ["DPO", "", "SimPO", ""]
+    assert {"rate 1e-05", "rate 0.001", "updates"} <= texts(figure)
+    means = preferences().groupby(["method", "tokens", "lr", "step"])["nll"].mean()
+    for ax, (_, part) in zip(figure.axes, means.groupby(["method", "tokens"]), strict=True):
+        assert [line.get_ydata().tolist() for line in ax.lines] == [
+            pytest.approx(line.tolist()) for _, line in part.groupby("lr")
+        ]
+        colours, strokes = (
+            {getattr(line, f"get_{of}")() for line in ax.lines} for of in ("color", "linestyle")
+        )
+        assert len(colours) == len(strokes) == 2
 
 
 def test_five_methods_take_two_rows_of_panels_and_leave_no_empty_one():
