@@ -15,7 +15,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from editlib import profiles, report
+from editlib import grid, profiles, report
+from editlib.methods import METHODS
 
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -156,6 +157,19 @@ def test_the_rates_of_mini_are_those_that_the_search_put_first():
     best = rates.loc[rates.groupby("objective")["accuracy"].idxmax()].set_index("objective")["lr"]
     training = profiles.load("mini").training
     assert best.to_dict() == {"krsl": training.krsl.lr, "sft": training.sft.lr}
+
+
+def test_the_rates_of_full_are_those_that_the_search_put_first():
+    """Those of first phases of their own, and of preference losses; EDIT's are those of mini."""
+    found = ROOT / "results" / "search" / "full" / "tables" / "validation_accuracy.csv"
+    rates = grid.rates(pd.read_csv(found), ["phase"])
+    best = rates.loc[rates.groupby("phase")["accuracy"].idxmax()].set_index("phase")["lr"]
+    training, mini = profiles.load("full").training, profiles.load("mini").training
+    assert (training.sft, training.krsl) == (mini.sft, mini.krsl)
+    assert len(best) == 11
+    for phase in {phase for each in METHODS.values() for phase in each.phases}:
+        if str(phase) in best:
+            assert training.of(phase).lr == best[str(phase)]
 
 
 def test_the_table_of_the_readme_is_that_of_the_results():
