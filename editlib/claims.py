@@ -179,7 +179,7 @@ def _found(claim: Claim, domains: dict[str, pd.DataFrame]) -> dict:
     """The paper's difference and ours; ours is missing where a method was not run."""
     theirs = paper.difference(claim.method, claim.baseline, paper.DOMAINS[claim.domain])
     part = domains.get(claim.domain)
-    if part is None or not {claim.method, claim.baseline} <= set(part["method"]):
+    if part is None or not {claim.method, claim.baseline} <= set(part["method"].unique()):
         names = [*statistics.Estimate.__dataclass_fields__, "h"]
         names = ["difference" if name == "mean" else name for name in names]
         return {"paper": theirs, **dict.fromkeys(names, np.nan), "seeds": 0, "n": 0}

@@ -8,6 +8,7 @@ over both, which alone speaks of the method and alone decides.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -114,6 +115,11 @@ def over_questions(values: np.ndarray) -> tuple[float, float]:
     """Bootstrap interval of the mean over questions, each with its mean over seeds."""
     if np.ptp(values) == 0:  # the same score throughout: nothing to resample
         return values[0], values[0]
+    return _resampled(tuple(values))
+
+
+@cache  # several tables show the same mean
+def _resampled(values: tuple[float, ...]) -> tuple[float, float]:
     interval = stats.bootstrap(
         (values,),
         np.mean,

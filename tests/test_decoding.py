@@ -120,7 +120,7 @@ def generated(model, tok, prompt, new=24):
                 "num_layers": 2,
                 "num_heads": 4,
                 "window_size": 6,
-                "attention_types": [[["global", "local"], 1]],
+                "attention_types": [[["local"], 2]],
             },
         ),
         ("roberta", TINY | {"is_decoder": True, "max_position_embeddings": 128}),
