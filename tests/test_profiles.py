@@ -93,17 +93,24 @@ def test_what_is_wrong_is_named_with_what_is_valid(name, overrides, message):
         load(name, overrides)
 
 
-@pytest.mark.parametrize("name", ["full", "kinds"])
-def test_what_full_and_kinds_do_not_change_is_as_in_mini(name):
+@pytest.mark.parametrize("name", ["full", "kinds", "mechanism"])
+def test_what_larger_profiles_do_not_change_is_as_in_mini(name):
     mini, other = load("mini"), load(name)
     for section in ("benchmark", "teacher", "keysteps", "student", "decoding"):
         assert getattr(mini, section) == getattr(other, section)
     assert mini.training.sft == other.training.sft
-    rate = (
-        {"lr": mini.training.krsl.lr} if name == "kinds" else {}
-    )  # which says why its own differs
+    rate = {} if name == "full" else {"lr": mini.training.krsl.lr}  # the others say why
     assert mini.training.krsl == other.training.krsl.model_copy(update=rate)
     assert set(mini.training.seeds) < set(other.training.seeds)
+
+
+def test_a_gpu_runs_the_methods_of_full_with_more_seeds_and_every_phase_tries_as_many_rates():
+    full, gpu = load("full"), load("full-gpu")
+    assert list(full.training.students) == list(gpu.training.students)
+    assert full.exam == gpu.exam and not gpu.training.lr_of
+    assert set(full.training.seeds) < set(gpu.training.seeds)
+    sections = ("sft", "krsl", "dpo", "dpop", "simpo")
+    assert {len(getattr(gpu.training, name).also_try) for name in sections} == {2}
 
 
 def test_ablations_are_methods_with_fewer_seeds():
