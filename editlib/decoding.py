@@ -22,7 +22,7 @@ from transformers.cache_utils import DummyLayer, DynamicLayer, DynamicSlidingWin
 from editlib.batching import prompt_ids
 from editlib.keysteps import common_prefix
 
-WORTH_SHARING = 256  # tokens that need not be read again, of all prompts that begin alike
+WORTH_SHARING = 64  # tokens that prompts begin with, such as exemplars; puzzles share fewer
 READ_AT_ONCE = 2_048  # tokens of prompts, so that what is computed stays in a processor's cache
 DONE_BEFORE_LEAVING = 0.03  # share of a batch that has ended when those rows are taken out
 
@@ -261,16 +261,16 @@ class Beginnings:
 
 
 def _shared(prompts: Sequence[Sequence[int]]) -> dict[Ids, Ids]:
-    """Prompts of which each shares more than half with its group, and what all of that begin with.
+    """What each prompt of a group begins with, which is what all of its group begin with.
 
-    Those that share too little for a forward pass of its own are left out.
+    In sorted order, a group goes on while more than half of a prompt is that of its first one.
     """
     found: dict[Ids, Ids] = {}
     group: list[Ids] = []
     for prompt in [*sorted(map(tuple, prompts)), ()]:
         if group and 2 * common_prefix(group[0], prompt) <= max(len(group[0]), len(prompt)):
             shared = min(common_prefix(group[0], group[-1]), min(map(len, group)) - 1)
-            if (len(group) - 1) * shared >= WORTH_SHARING:
+            if len(group) > 1 and shared >= WORTH_SHARING:
                 found |= dict.fromkeys(group, group[0][:shared])
             group = []
         group.append(prompt)
