@@ -25,7 +25,7 @@ def benchmarks() -> list[Benchmark]:
     fixed, real = _fixed(len(tokenizer)), _real(tokenizer)
     check(base, tokenizer, real[0][:24])
     check(endless, tokenizer, fixed[0][:24])
-    few = _few(fixed)
+    few = _few(fixed, len(tokenizer))
     check(endless, tokenizer, few[0][: 2 * TASKS])
     return [
         Benchmark(
@@ -64,10 +64,10 @@ def _fixed(vocabulary: int) -> list[Ids]:
     return torch.randint(1, vocabulary, (REPEATS, BATCH, PROMPT)).tolist()
 
 
-def _few(rows: list[Ids]) -> list[Ids]:
+def _few(rows: list[Ids], vocabulary: int) -> list[Ids]:
     """Some of them as questions of several tasks in turn, after the exemplars of each."""
     torch.manual_seed(1)
-    shown = torch.randint(1, 1 + max(map(max, rows[0])), (TASKS, SHOWN)).tolist()
+    shown = torch.randint(1, vocabulary, (TASKS, SHOWN)).tolist()
     return [[shown[i % TASKS] + ids for i, ids in enumerate(some[: BATCH // 8])] for some in rows]
 
 
