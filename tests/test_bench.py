@@ -57,7 +57,7 @@ def test_extraction_is_checked_against_the_plain_program(monkeypatch):
 
 def test_decoding_is_checked_against_generate():
     benchmarks = writing.benchmarks()  # raises where the tokens differ
-    assert [list(each.baselines) for each in benchmarks] == [["generate"], ["generate"]]
+    assert [list(each.baselines) for each in benchmarks] == [["generate"]] * 3
 
 
 @pytest.fixture(scope="module")

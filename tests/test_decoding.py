@@ -1,3 +1,6 @@
+from functools import partial
+from itertools import groupby
+
 import numpy as np
 import pytest
 import torch
@@ -33,21 +36,63 @@ def test_batched_answers_equal_those_given_one_by_one(tok):
         assert decoding.greedy(model, tok, PROMPTS, max_new_tokens=12, batch=batch) == expected
 
 
-def test_what_all_prompts_begin_with_is_read_once(tok):
-    model = tiny_llama(len(tok), seed=3).eval()
+def tokens_read(model):
+    """A list that grows by the number of tokens of each forward pass, a prompt's or new ones."""
     read = []
     model.register_forward_pre_hook(
-        lambda _, args, kwargs: read.append(kwargs["input_ids"].shape), with_kwargs=True
+        lambda _, args, kwargs: read.append(kwargs["input_ids"].numel()), with_kwargs=True
     )
-    exemplar = "Q : what is 5 minus 2 plus 3 A : 5 minus 2 is 3 plus 3 is 8 \n "
-    prompts = [exemplar * 2 + prompt for prompt in PROMPTS]
-    expected = [one_by_one(model, tok, prompt, 12) for prompt in prompts]
-    read.clear()
-    assert decoding.greedy(model, tok, prompts, max_new_tokens=12, batch=3) == expected
+    return read
+
+
+def of_tasks(tok, lengths=(90, 120, 70), each=5):
+    """Prompts of several tasks in turn, each task with exemplars of its own, and one of none."""
+    draw = np.random.default_rng(0)
+    words = [word for word in tok.get_vocab() if word not in tok.all_special_tokens]
+    heads = [" ".join(draw.choice(words, n)) for n in lengths]
+    asked = [" ".join(draw.choice(words, n)) for n in draw.integers(3, 12, each * len(heads))]
+    prompts = [f"{heads[i % len(heads)]} {question}" for i, question in enumerate(asked)]
+    return [*prompts[:3], asked[0], *prompts[3:]]
+
+
+@pytest.mark.parametrize("read_at_once", [2_048, 20])
+@pytest.mark.parametrize("batch", [1, 4, 64])
+def test_what_prompts_of_a_task_begin_with_is_read_once(tok, monkeypatch, batch, read_at_once):
+    """Also where a batch ends amid a task."""
+    monkeypatch.setattr(decoding, "READ_AT_ONCE", read_at_once)
+    model, prompts = lively(tok), of_tasks(tok)
     ids = [batching.prompt_ids(tok, prompt) for prompt in prompts]
-    shared = len(batching.prompt_ids(tok, exemplar * 2))
-    assert read[0][0] == 1 and read[0][1] >= shared > decoding.WORTH_SHARING
-    assert read[1] == (3, max(map(len, ids)) - read[0][1])
+    new = [generated(model, tok, prompt, 12) for prompt in ids]
+    expected = [tok.decode(row, skip_special_tokens=True) for row in new]
+    assert len(set(expected)) > 8
+    read, asked = tokens_read(model), partial(decoding.greedy, model, tok, prompts, 1, batch)
+    asked()
+    questions = 16 * 12  # padded, but to no more than the longest
+    assert 90 + 120 + 70 <= sum(read) < 90 + 120 + 70 + questions
+    assert decoding.greedy(model, tok, prompts, 12, batch) == expected
+    monkeypatch.setattr(decoding, "WORTH_SHARING", 1_000)
+    read.clear()
+    asked()
+    assert sum(read) >= sum(map(len, ids)) > 1_400
+
+
+def test_one_beginning_is_kept_and_short_ones_leave_the_order_of_lengths(tok):
+    model, prompts = lively(tok), of_tasks(tok)
+    rows = [batching.prompt_ids(tok, prompt) for prompt in prompts]
+    begun = decoding.Beginnings(model, rows)
+    order = sorted(rows, key=begun.place)
+    assert [len(list(group)) for _, group in groupby(order, key=begun.of)] == [1, 5, 5, 5]
+    assert begun.of(rows[3]) == () and len({begun.of(row) for row in rows[:3]}) == 3
+    short = [batching.prompt_ids(tok, prompt) for prompt in PROMPTS * 2]
+    begun = decoding.Beginnings(model, short)
+    assert sorted(short, key=begun.place) == sorted(short, key=len)
+
+
+def test_samples_of_prompts_of_tasks_do_not_depend_on_what_shares_a_batch(tok):
+    model, prompts = lively(tok), of_tasks(tok)
+    together = drawn(model, tok, prompts)
+    assert drawn(model, tok, prompts[::-1], batch=6) == together[::-1]
+    assert [drawn(model, tok, [prompt])[0] for prompt in prompts] == together
 
 
 @pytest.mark.parametrize("read_at_once", [2_048, 50])
@@ -90,7 +135,7 @@ def tiny(kind, tok, **how):
     return model
 
 
-def unlike(tok, shared=20):
+def unlike(tok, shared=80):
     """Prompts of unlike lengths that begin with the same tokens."""
     draw = np.random.default_rng(0)
     ids = np.setdiff1d(np.arange(len(tok)), tok.all_special_ids)
