@@ -256,7 +256,7 @@ def test_one_student_of_each_kind_is_trained_and_its_log_kept(ws):
     first, *second = grid.cells(dict.fromkeys(TRAINED, (0,)))
     for cell in (first, *second):
         grid.train_cell(ws, cell)
-    weights = [grid.adapter_fingerprint(ws, cell.path, 0) for cell in (first, *second)]
+    weights = [grid.student_fingerprint(ws, cell.path, 0) for cell in (first, *second)]
     assert len(set(weights)) == len(weights) == 1 + len(TRAINED)
     for method, cell in zip(TRAINED, second, strict=True):
         assert cell.path == phases(method)
@@ -272,13 +272,11 @@ def test_the_reference_of_a_preference_is_the_student_of_the_cell_before(ws):
     grid.train_cell(ws, grid.Cell(cell.path[:1], 0))
     rows = grid.rows_of(ws, cell.path[-1])[:4]
     readied = grid.readied(ws, cell, ws.profile.training.dpo, rows)
-    base = students.load_base(ws.profile.student)
-    before = students.load_adapter(base, grid.adapter(ws, cell.path[:1], 0))
+    before = students.load(ws.profile.student, grid.student_folder(ws, cell.path[:1], 0))
     likely = [own["wrong"].sum() for own in training.pair_logp(before, rows, 4)]
     reference = [row["wrong_reference"] for row in readied]
     assert reference == pytest.approx(likely, abs=2e-3)
-    fresh = students.fresh_adapter(students.load_base(ws.profile.student), ws.profile.student, 0)
-    untrained = [own["wrong"].sum() for own in training.pair_logp(fresh, rows, 4)]
+    untrained = [own["wrong"].sum() for own in training.pair_logp(_fresh(ws), rows, 4)]
     assert reference != pytest.approx(untrained, abs=2e-3)
 
 
@@ -330,9 +328,8 @@ BASELINES = [
 def test_each_baseline_is_trained_and_examined(ws, method):
     cell = grid.Cell(phases(method), 0)
     grid.train_cell(ws, cell)
-    trained = students.load_adapter(
-        students.load_base(ws.profile.student), grid.adapter(ws, cell.path, 0)
-    )
+    folder = grid.student_folder(ws, cell.path, 0)
+    trained = students.load(ws.profile.student, folder, trainable=True)
     assert any("lora_B" in name and p.any() for name, p in trained.named_parameters())
     assert not any("lora_B" in name and p.any() for name, p in _fresh(ws).named_parameters())
     losses = grid._history(ws, cell)["loss"].dropna()
@@ -355,7 +352,7 @@ def test_validation_asks_as_the_exam_does(ws, monkeypatch):
 
 
 def _fresh(ws):
-    return students.fresh_adapter(students.load_base(ws.profile.student), ws.profile.student, 0)
+    return students.fresh(ws.profile.student, 0)
 
 
 @pytest.mark.parametrize("style", prompts.STYLES)
@@ -428,7 +425,7 @@ def test_choices_name_rate_and_epoch_of_every_phase():
 
 def test_a_student_that_was_not_trained_is_named(ws):
     with pytest.raises(MissingInput, match="Run notebook 04_edit_training"):
-        grid.adapter(ws, phases("EDIT"), 0)
+        grid.student_folder(ws, phases("EDIT"), 0)
 
 
 def test_recorded_completions_give_pairs_and_key_words(tmp_path):
@@ -448,7 +445,7 @@ def test_a_second_phase_makes_its_first_where_that_is_missing(ws, tmp_path):
     shutil.copytree(ws.artifacts, alone.artifacts, ignore=shutil.ignore_patterns("students"))
     path = phases("EDIT")
     grid.train_cell(alone, grid.Cell(path, 5))
-    made = [grid.adapter_fingerprint(alone, path[:n], 5) for n in (1, 2)]
+    made = [grid.student_fingerprint(alone, path[:n], 5) for n in (1, 2)]
     assert None not in made and made[0] != made[1]
 
 
@@ -458,7 +455,7 @@ def test_another_seed_makes_another_student(ws):
     cores.run_all(
         grid.partial(grid.train_cell, ws), [grid.Cell(path, 0), grid.Cell(path, 1)], "two"
     )
-    assert grid.adapter_fingerprint(ws, path, 0) != grid.adapter_fingerprint(ws, path, 1)
+    assert grid.student_fingerprint(ws, path, 0) != grid.student_fingerprint(ws, path, 1)
 
 
 def test_the_rate_that_validates_best_is_kept_and_all_are_recorded(ws, tmp_path, monkeypatch):
@@ -475,7 +472,7 @@ def test_the_rate_that_validates_best_is_kept_and_all_are_recorded(ws, tmp_path,
     pipeline.annotate(alone), pipeline.build_duals(alone), pipeline.locate(alone)
     monkeypatch.setattr(grid, "validation_accuracy", lambda *_: 0.5)
     grid.train_cell(alone, cell)
-    weights = [grid.adapter_fingerprint(each, cell.path, 0) for each in (tried, alone)]
+    weights = [grid.student_fingerprint(each, cell.path, 0) for each in (tried, alone)]
     assert weights[0] == weights[1]  # what was tried before leaves no trace in the student
 
 
