@@ -9,6 +9,8 @@ from itertools import pairwise
 
 import pandas as pd
 import pytest
+import torch
+from transformers import AutoModelForCausalLM
 
 from editlib import (
     bases,
@@ -384,6 +386,100 @@ def test_samples_of_students_are_counted(ws):
     votes = read_frame(exams._sample(voting, ("Std-CoT", 0)) / "votes.parquet")
     assert votes["samples"].eq(3).all() and votes["agreement"].between(0, 1).all()
     assert len(votes) == sum(len(pipeline.split(ws, name)) for name in pipeline.EVALUATED)
+
+
+WHOLE = [
+    "student.lora=null",
+    "training.seeds=[0]",
+    "training.methods=[Std-CoT, EDIT]",
+    "training.sft.epochs=2",
+    "benchmark.questions={train: 3, validation: 1, test: 1, longer: 1, families: 1}",
+    *PREFERENCES,
+]
+
+
+def taught(folder):
+    """The teaching stages for students without LoRA, all of whose weights are trained."""
+    ws = open_workspace("smoke", WHOLE, folder)
+    pipeline.annotate(ws), pipeline.build_duals(ws), pipeline.locate(ws)
+    return ws
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    ws = taught(tmp_path_factory.mktemp("whole"))
+    for cell in grid.cells(ws.profile.training.students):
+        grid.train_cell(ws, cell)
+    return ws
+
+
+def weights(model):
+    return {name: weight.detach() for name, weight in model.named_parameters()}
+
+
+def left_by(ws, path):
+    """The weights of the student that a path of phases left."""
+    return weights(students.load(ws.profile.student, grid.student_folder(ws, path, 0)))
+
+
+def test_without_lora_every_phase_moves_all_weights_of_the_student_before_it(whole):
+    """Nor does it move the base, which every first phase starts from."""
+    first, edit = phases("EDIT")[:1], phases("EDIT")
+    steps = [weights(_fresh(whole)), left_by(whole, first), left_by(whole, edit)]
+    for before, after in pairwise(steps):
+        assert before.keys() == after.keys()
+        assert not any(torch.equal(before[name], after[name]) for name in before)
+    begun = weights(grid._student(whole, grid.Cell(edit, 0)))
+    assert all(torch.equal(begun[name], weight) for name, weight in steps[1].items())
+    base = weights(students.load_base(whole.profile.student))
+    assert all(torch.equal(base[name], weight) for name, weight in steps[0].items())
+
+
+def test_a_student_without_lora_is_a_model_as_transformers_reads_it(whole):
+    folder = grid.student_folder(whole, phases("EDIT"), 0)
+    assert folder.name == "model" and not list(folder.glob("adapter*"))
+    read = weights(AutoModelForCausalLM.from_pretrained(folder))
+    ours = left_by(whole, phases("EDIT"))
+    assert read.keys() == ours.keys() and all(torch.equal(read[name], ours[name]) for name in ours)
+    seen = weights(exams._seated(whole, "EDIT", 0)[0])
+    assert all(torch.equal(seen[name], ours[name]) for name in ours)
+    predictions = read_frame(exams._examine(whole, ("EDIT", 0)) / "predictions.parquet")
+    assert len(predictions) == sum(len(pipeline.split(whole, n)) for n in pipeline.EVALUATED)
+
+
+def test_without_lora_the_reference_of_a_preference_is_the_student_before(whole):
+    cell = grid.Cell(phases("DPO"), 0)
+    rows = grid.rows_of(whole, cell.path[-1])[:4]
+    before = students.load(
+        whole.profile.student, grid.student_folder(whole, cell.path[:1], 0), trainable=True
+    )
+    likely, untrained = (
+        [own["wrong"].sum() for own in training.pair_logp(model, rows, 4)]
+        for model in (before, _fresh(whole))
+    )
+    readied = grid.readied(whole, cell, whole.profile.training.dpo, rows)
+    reference = [row["wrong_reference"] for row in readied]
+    assert reference == pytest.approx(likely, abs=2e-3)
+    assert reference != pytest.approx(untrained, abs=2e-3)
+
+
+def test_without_lora_a_killed_cell_goes_on_from_its_checkpoint(whole, tmp_path, monkeypatch):
+    ws, cell, scored = taught(tmp_path), grid.Cell(phases("Std-CoT"), 0), []
+    score = grid.validation_accuracy
+
+    def killed_once(*given):
+        scored.append(score(*given))
+        if len(scored) == 2:
+            raise KeyboardInterrupt
+        return scored[-1]
+
+    monkeypatch.setattr(grid, "validation_accuracy", killed_once)
+    with pytest.raises(KeyboardInterrupt):
+        grid.train_cell(ws, cell)
+    grid.train_cell(ws, cell)
+    assert len(scored) == 3  # the first epoch was not trained again
+    made, undisturbed = (grid.student_fingerprint(each, cell.path, 0) for each in (ws, whole))
+    assert made == undisturbed
 
 
 def log(method, seed, lr, kept, accuracies):
