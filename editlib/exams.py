@@ -10,7 +10,7 @@ import pandas as pd
 
 from editlib import bases, batching, cores, evaluation, pipeline, prompts, students
 from editlib.decoding import Sampling
-from editlib.grid import TRAINING, UNTRAINED, adapter, adapter_fingerprint
+from editlib.grid import TRAINING, UNTRAINED, student_fingerprint, student_folder
 from editlib.methods import Method, named
 from editlib.prompts import Exemplar, Shots
 from editlib.records import Prediction, Question, Vote, read_frame, write_frame, write_table
@@ -76,7 +76,7 @@ def _examined(ws: Workspace, method: str, seed: int) -> dict:
     """What an exam depends on."""
     trained = _method(method)
     return {
-        "adapter": adapter_fingerprint(ws, trained.phases if trained else (), seed),
+        "student": student_fingerprint(ws, trained.phases if trained else (), seed),
         "asked": trained.asked if trained else method,
         "base": digest(*bases.base_files(ws.profile.student)),
         "questions": ws.profile.benchmark.model_dump(mode="json"),
@@ -101,9 +101,10 @@ def _answers(ws: Workspace, method: str, seed: int, folder: Path) -> None:
 
 def _seated(ws: Workspace, method: str, seed: int):
     """A student, its tokenizer and the questions of every split it is examined on."""
-    model = students.load_base(ws.profile.student)
     if trained := _method(method):
-        model = students.load_adapter(model, adapter(ws, trained.phases, seed)).merge_and_unload()
+        model = students.load(ws.profile.student, student_folder(ws, trained.phases, seed))
+    else:
+        model = students.load_base(ws.profile.student)
     asked = [pipeline.split(ws, name) for name in pipeline.evaluated(ws)]
     questions = list(chain.from_iterable(asked))
     return model, bases.load_tokenizer(ws.profile.student), questions

@@ -6,6 +6,7 @@ The student is LLaMA2-7B. A method that this kit has too bears its name in metho
 import pandas as pd
 
 from editlib.methods import WEIGHTS as NAMES
+from editlib.profiles import Profile
 
 IN_DOMAIN = ("BBH",)
 OUT_OF_DOMAIN = ("BB-sub", "AGIEval", "ARC-E", "ARC-C")
@@ -168,6 +169,24 @@ SETTINGS = pd.DataFrame(
     ],
     columns=["setting", "paper", "source"],
 )
+
+
+def settings(profile: Profile) -> pd.DataFrame:
+    """SETTINGS beside those of a profile: setting, here, paper, source.
+
+    here: "not set" where the profile has no such setting, as those of LoRA in full fine-tuning.
+    """
+    table = SETTINGS.copy()
+    table.insert(1, "here", [_own(profile, name.split(".")) for name in table["setting"]])
+    return table
+
+
+def _own(value, names: list[str]) -> str:
+    for name in names:
+        value = getattr(value, name)
+        if value is None:
+            return "not set"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 # --- by the names of this kit ------------------------------------------------------------------

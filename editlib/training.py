@@ -186,8 +186,8 @@ def fit(
     seed: int,
     scratch: Path,
     updates: int | None = None,
-    score: Callable[[PeftModel], float] | None = None,
-    follow: Callable[[PeftModel], float] | None = None,
+    score: Callable[[torch.nn.Module], float] | None = None,
+    follow: Callable[[torch.nn.Module], float] | None = None,
 ) -> list[dict]:
     """Train an adapter, or a whole model, in place; returns the Trainer's log, a dict an entry.
 

@@ -9,6 +9,8 @@ from itertools import pairwise
 
 import pandas as pd
 import pytest
+import torch
+from transformers import AutoModelForCausalLM
 
 from editlib import (
     bases,
@@ -256,7 +258,7 @@ def test_one_student_of_each_kind_is_trained_and_its_log_kept(ws):
     first, *second = grid.cells(dict.fromkeys(TRAINED, (0,)))
     for cell in (first, *second):
         grid.train_cell(ws, cell)
-    weights = [grid.adapter_fingerprint(ws, cell.path, 0) for cell in (first, *second)]
+    weights = [grid.student_fingerprint(ws, cell.path, 0) for cell in (first, *second)]
     assert len(set(weights)) == len(weights) == 1 + len(TRAINED)
     for method, cell in zip(TRAINED, second, strict=True):
         assert cell.path == phases(method)
@@ -272,13 +274,11 @@ def test_the_reference_of_a_preference_is_the_student_of_the_cell_before(ws):
     grid.train_cell(ws, grid.Cell(cell.path[:1], 0))
     rows = grid.rows_of(ws, cell.path[-1])[:4]
     readied = grid.readied(ws, cell, ws.profile.training.dpo, rows)
-    base = students.load_base(ws.profile.student)
-    before = students.load_adapter(base, grid.adapter(ws, cell.path[:1], 0))
+    before = students.load(ws.profile.student, grid.student_folder(ws, cell.path[:1], 0))
     likely = [own["wrong"].sum() for own in training.pair_logp(before, rows, 4)]
     reference = [row["wrong_reference"] for row in readied]
     assert reference == pytest.approx(likely, abs=2e-3)
-    fresh = students.fresh_adapter(students.load_base(ws.profile.student), ws.profile.student, 0)
-    untrained = [own["wrong"].sum() for own in training.pair_logp(fresh, rows, 4)]
+    untrained = [own["wrong"].sum() for own in training.pair_logp(_fresh(ws), rows, 4)]
     assert reference != pytest.approx(untrained, abs=2e-3)
 
 
@@ -330,9 +330,8 @@ BASELINES = [
 def test_each_baseline_is_trained_and_examined(ws, method):
     cell = grid.Cell(phases(method), 0)
     grid.train_cell(ws, cell)
-    trained = students.load_adapter(
-        students.load_base(ws.profile.student), grid.adapter(ws, cell.path, 0)
-    )
+    folder = grid.student_folder(ws, cell.path, 0)
+    trained = students.load(ws.profile.student, folder, trainable=True)
     assert any("lora_B" in name and p.any() for name, p in trained.named_parameters())
     assert not any("lora_B" in name and p.any() for name, p in _fresh(ws).named_parameters())
     losses = grid._history(ws, cell)["loss"].dropna()
@@ -355,7 +354,7 @@ def test_validation_asks_as_the_exam_does(ws, monkeypatch):
 
 
 def _fresh(ws):
-    return students.fresh_adapter(students.load_base(ws.profile.student), ws.profile.student, 0)
+    return students.fresh(ws.profile.student, 0)
 
 
 @pytest.mark.parametrize("style", prompts.STYLES)
@@ -387,6 +386,100 @@ def test_samples_of_students_are_counted(ws):
     votes = read_frame(exams._sample(voting, ("Std-CoT", 0)) / "votes.parquet")
     assert votes["samples"].eq(3).all() and votes["agreement"].between(0, 1).all()
     assert len(votes) == sum(len(pipeline.split(ws, name)) for name in pipeline.EVALUATED)
+
+
+WHOLE = [
+    "student.lora=null",
+    "training.seeds=[0]",
+    "training.methods=[Std-CoT, EDIT]",
+    "training.sft.epochs=2",
+    "benchmark.questions={train: 3, validation: 1, test: 1, longer: 1, families: 1}",
+    *PREFERENCES,
+]
+
+
+def taught(folder):
+    """The teaching stages for students without LoRA, all of whose weights are trained."""
+    ws = open_workspace("smoke", WHOLE, folder)
+    pipeline.annotate(ws), pipeline.build_duals(ws), pipeline.locate(ws)
+    return ws
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    ws = taught(tmp_path_factory.mktemp("whole"))
+    for cell in grid.cells(ws.profile.training.students):
+        grid.train_cell(ws, cell)
+    return ws
+
+
+def weights(model):
+    return {name: weight.detach() for name, weight in model.named_parameters()}
+
+
+def left_by(ws, path):
+    """The weights of the student that a path of phases left."""
+    return weights(students.load(ws.profile.student, grid.student_folder(ws, path, 0)))
+
+
+def test_without_lora_every_phase_moves_all_weights_of_the_student_before_it(whole):
+    """Nor does it move the base, which every first phase starts from."""
+    first, edit = phases("EDIT")[:1], phases("EDIT")
+    steps = [weights(_fresh(whole)), left_by(whole, first), left_by(whole, edit)]
+    for before, after in pairwise(steps):
+        assert before.keys() == after.keys()
+        assert not any(torch.equal(before[name], after[name]) for name in before)
+    begun = weights(grid._student(whole, grid.Cell(edit, 0)))
+    assert all(torch.equal(begun[name], weight) for name, weight in steps[1].items())
+    base = weights(students.load_base(whole.profile.student))
+    assert all(torch.equal(base[name], weight) for name, weight in steps[0].items())
+
+
+def test_a_student_without_lora_is_a_model_as_transformers_reads_it(whole):
+    folder = grid.student_folder(whole, phases("EDIT"), 0)
+    assert folder.name == "model" and not list(folder.glob("adapter*"))
+    read = weights(AutoModelForCausalLM.from_pretrained(folder))
+    ours = left_by(whole, phases("EDIT"))
+    assert read.keys() == ours.keys() and all(torch.equal(read[name], ours[name]) for name in ours)
+    seen = weights(exams._seated(whole, "EDIT", 0)[0])
+    assert all(torch.equal(seen[name], ours[name]) for name in ours)
+    predictions = read_frame(exams._examine(whole, ("EDIT", 0)) / "predictions.parquet")
+    assert len(predictions) == sum(len(pipeline.split(whole, n)) for n in pipeline.EVALUATED)
+
+
+def test_without_lora_the_reference_of_a_preference_is_the_student_before(whole):
+    cell = grid.Cell(phases("DPO"), 0)
+    rows = grid.rows_of(whole, cell.path[-1])[:4]
+    before = students.load(
+        whole.profile.student, grid.student_folder(whole, cell.path[:1], 0), trainable=True
+    )
+    likely, untrained = (
+        [own["wrong"].sum() for own in training.pair_logp(model, rows, 4)]
+        for model in (before, _fresh(whole))
+    )
+    readied = grid.readied(whole, cell, whole.profile.training.dpo, rows)
+    reference = [row["wrong_reference"] for row in readied]
+    assert reference == pytest.approx(likely, abs=2e-3)
+    assert reference != pytest.approx(untrained, abs=2e-3)
+
+
+def test_without_lora_a_killed_cell_goes_on_from_its_checkpoint(whole, tmp_path, monkeypatch):
+    ws, cell, scored = taught(tmp_path), grid.Cell(phases("Std-CoT"), 0), []
+    score = grid.validation_accuracy
+
+    def killed_once(*given):
+        scored.append(score(*given))
+        if len(scored) == 2:
+            raise KeyboardInterrupt
+        return scored[-1]
+
+    monkeypatch.setattr(grid, "validation_accuracy", killed_once)
+    with pytest.raises(KeyboardInterrupt):
+        grid.train_cell(ws, cell)
+    grid.train_cell(ws, cell)
+    assert len(scored) == 3  # the first epoch was not trained again
+    made, undisturbed = (grid.student_fingerprint(each, cell.path, 0) for each in (ws, whole))
+    assert made == undisturbed
 
 
 def log(method, seed, lr, kept, accuracies):
@@ -428,7 +521,7 @@ def test_choices_name_rate_and_epoch_of_every_phase():
 
 def test_a_student_that_was_not_trained_is_named(ws):
     with pytest.raises(MissingInput, match="Run notebook 04_edit_training"):
-        grid.adapter(ws, phases("EDIT"), 0)
+        grid.student_folder(ws, phases("EDIT"), 0)
 
 
 def test_recorded_completions_give_pairs_and_key_words(tmp_path):
@@ -448,7 +541,7 @@ def test_a_second_phase_makes_its_first_where_that_is_missing(ws, tmp_path):
     shutil.copytree(ws.artifacts, alone.artifacts, ignore=shutil.ignore_patterns("students"))
     path = phases("EDIT")
     grid.train_cell(alone, grid.Cell(path, 5))
-    made = [grid.adapter_fingerprint(alone, path[:n], 5) for n in (1, 2)]
+    made = [grid.student_fingerprint(alone, path[:n], 5) for n in (1, 2)]
     assert None not in made and made[0] != made[1]
 
 
@@ -458,7 +551,7 @@ def test_another_seed_makes_another_student(ws):
     cores.run_all(
         grid.partial(grid.train_cell, ws), [grid.Cell(path, 0), grid.Cell(path, 1)], "two"
     )
-    assert grid.adapter_fingerprint(ws, path, 0) != grid.adapter_fingerprint(ws, path, 1)
+    assert grid.student_fingerprint(ws, path, 0) != grid.student_fingerprint(ws, path, 1)
 
 
 def test_the_rate_that_validates_best_is_kept_and_all_are_recorded(ws, tmp_path, monkeypatch):
@@ -475,7 +568,7 @@ def test_the_rate_that_validates_best_is_kept_and_all_are_recorded(ws, tmp_path,
     pipeline.annotate(alone), pipeline.build_duals(alone), pipeline.locate(alone)
     monkeypatch.setattr(grid, "validation_accuracy", lambda *_: 0.5)
     grid.train_cell(alone, cell)
-    weights = [grid.adapter_fingerprint(each, cell.path, 0) for each in (tried, alone)]
+    weights = [grid.student_fingerprint(each, cell.path, 0) for each in (tried, alone)]
     assert weights[0] == weights[1]  # what was tried before leaves no trace in the student
 
 

@@ -65,15 +65,15 @@ def test_students_of_every_set_and_their_control_are_examined(ws, answered):
     asked = sum(len(pipeline.split(ws, name)) for name in pipeline.EVALUATED)
     assert answered.groupby("method").size().eq(asked).all()
     assert grid.updates(ws, phases(control)) == grid.updates(ws, phases("EDIT on OM"))
-    adapters = {
-        method: grid.adapter_fingerprint(ws, phases(method), 0) for method in answered["method"]
+    weights = {
+        method: grid.student_fingerprint(ws, phases(method), 0) for method in answered["method"]
     }
-    assert len(set(adapters.values())) == 3
+    assert len(set(weights.values())) == 3
 
 
 def test_what_is_there_is_not_trained_again_and_another_set_is(ws, sets, answered):
     def when(name):
-        return (grid.adapter(ws, phases(f"EDIT on {name}"), 0)).stat().st_mtime_ns
+        return (grid.student_folder(ws, phases(f"EDIT on {name}"), 0)).stat().st_mtime_ns
 
     before = when("OM"), when("run")
     again = own_sets.train(ws, sets)

@@ -1,6 +1,5 @@
 """The paper's numbers agree with one another, and their names with those of the kit."""
 
-from functools import reduce
 from math import isnan
 
 import pytest
@@ -74,6 +73,18 @@ def test_a_difference_is_the_mean_over_the_benchmarks_named():
     assert isnan(paper.difference("EDIT", "Std-CoT continued", paper.IN_DOMAIN))
 
 
-def test_settings_have_the_names_of_a_profile():
-    for setting in paper.SETTINGS["setting"]:
-        reduce(getattr, setting.split("."), profiles.load("mini"))
+def test_settings_have_the_names_of_a_profile_and_stand_beside_its_own():
+    table = paper.settings(profiles.load("paper")).set_index("setting")
+    assert list(table.index) == list(paper.SETTINGS["setting"])
+    assert table.loc["student.lora.targets", "here"] == "q_proj, v_proj"
+    assert table.loc["training.krsl.beta", ["here", "paper"]].tolist() == ["0.025"] * 2
+
+
+def test_settings_of_lora_are_not_set_where_all_weights_are_trained():
+    lora, whole = (
+        paper.settings(profiles.load("mini", changes)).set_index("setting")["here"]
+        for changes in ([], ["student.lora=null"])
+    )
+    assert list(whole.index[whole == "not set"]) == [s for s in lora.index if ".lora." in s]
+    assert "not set" not in set(lora)
+    assert lora[whole != "not set"].equals(whole[whole != "not set"])

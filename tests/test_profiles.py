@@ -51,6 +51,12 @@ def test_a_value_is_overridden_by_its_dotted_name():
     assert load("mini").training.seeds == [0, 1, 2]
 
 
+@pytest.mark.parametrize("name", ["mini", "paper"])
+def test_lora_may_be_left_out_by_saying_so(name):
+    assert load(name).student.lora
+    assert load(name, ["student.lora=null"]).student.lora is None
+
+
 @pytest.mark.parametrize(
     ("name", "overrides", "message"),
     [
@@ -85,6 +91,12 @@ def test_a_value_is_overridden_by_its_dotted_name():
             r"lora.targets: unknown layer of bundled 'foo_proj'; valid, .*q_proj",
         ),
         ("mini", ["student.lora.targets=[]"], "targets: .*at least 1 item"),
+        ("mini", ["student={base: tiny, max_length: 9}"], "student.lora: Field required"),
+        (
+            "mini",
+            ["student.lora=null", "student.lora.rank=8"],
+            "'student.lora.rank': nothing is set there that holds 'rank'; set it whole",
+        ),
         ("mini", ["training.methods=[EDlT]"], "unknown method 'EDlT'; valid, nearest first: EDIT"),
     ],
 )

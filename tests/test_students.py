@@ -1,10 +1,19 @@
+import pytest
 import torch
 
+from editlib import profiles, students
 from editlib.students import merged
+from tests.conftest import tiny_llama
+
+WHOLE = profiles.load("smoke", ["student.lora=null"]).student
 
 
 def weights(model):
     return {name: weight.detach().clone() for name, weight in model.named_parameters()}
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 @torch.no_grad()
@@ -16,5 +25,43 @@ def test_a_merged_student_says_the_same_and_comes_back_bit_for_bit(tiny, tok):
         inside = weights(tiny)
         assert torch.allclose(tiny(ids).logits, apart, atol=1e-5)
     assert any(not torch.equal(inside[name], before[name]) for name in before)
-    assert all(torch.equal(weight, before[name]) for name, weight in weights(tiny).items())
+    assert same(weights(tiny), before)
     assert torch.equal(tiny(ids).logits, apart)
+
+
+def test_without_an_adapter_there_is_nothing_to_merge(tok):
+    model = tiny_llama(len(tok))
+    before = weights(model)
+    with merged(model) as inside:
+        assert inside is model and same(weights(model), before)
+    assert same(weights(model), before)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_without_lora_a_student_begins_as_a_copy_of_the_base_and_all_of_it_learns(seed):
+    base, student = students.load_base(WHOLE), students.fresh(WHOLE, seed)
+    assert same(weights(student), weights(base))
+    assert all(p.requires_grad and p.dtype == torch.float32 for p in student.parameters())
+    with torch.no_grad():
+        for weight in student.parameters():
+            weight.add_(1.0)
+    assert same(weights(students.fresh(WHOLE, seed)), weights(base))
+
+
+@pytest.mark.parametrize("trainable", [True, False])
+def test_a_whole_student_comes_back_as_it_was_saved(tmp_path, trainable):
+    student = students.fresh(WHOLE, 0)
+    with torch.no_grad():
+        for weight in student.parameters():
+            weight.add_(torch.randn_like(weight))
+    student.save_pretrained(tmp_path)
+    loaded = students.load(WHOLE, tmp_path, trainable)
+    assert same(weights(loaded), weights(student)) and loaded.config.tie_word_embeddings
+    ids = torch.arange(9)[None]
+    assert torch.equal(loaded(ids).logits, student(ids).logits)
+
+
+@pytest.mark.parametrize("settings", [WHOLE, profiles.load("smoke").student], ids=["all", "LoRA"])
+def test_a_folder_without_a_student_is_named(tmp_path, settings):
+    with pytest.raises(students.NoStudent, match=f"{tmp_path} holds no usable student: .* Train"):
+        students.load(settings, tmp_path)

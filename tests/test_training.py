@@ -10,6 +10,7 @@ from torch.testing import assert_close
 from editlib import batching, objectives, profiles, ragged, training
 from editlib.keysteps import key_mask
 from editlib.profiles import KRSL
+from tests.conftest import tiny_llama
 
 BASE = {"lr": 1e-2, "also_try": [], "epochs": 1, "batch": 8, "accumulation": 1, "lr_decay": 1.0}
 SFT = profiles.SFT(**BASE)
@@ -192,11 +193,17 @@ def test_the_learning_rate_falls_once_an_epoch(tok, tiny, tmp_path):
     assert rates == [1, 1, 0.5, 0.5, 0.25, 0.25]
 
 
+@pytest.fixture(params=["adapter", "all weights"])
+def student(request, tok, tiny):
+    """A student of each form that training takes."""
+    return tiny if request.param == "adapter" else tiny_llama(len(tok))
+
+
 def weights(student):
-    return torch.cat([p.detach().flatten() for n, p in student.named_parameters() if "lora" in n])
+    return torch.cat([p.detach().flatten() for p in student.parameters() if p.requires_grad])
 
 
-def test_the_best_epoch_on_validation_is_kept_the_first_of_equals(tok, tiny, tmp_path):
+def test_the_best_epoch_on_validation_is_kept_the_first_of_equals(tok, student, tmp_path):
     scores, seen = iter([0.2, 0.8, 0.8, 0.1]), []
 
     def score(student):
@@ -204,8 +211,8 @@ def test_the_best_epoch_on_validation_is_kept_the_first_of_equals(tok, tiny, tmp
         return next(scores)
 
     settings = SFT.model_copy(update={"epochs": 4})
-    training.fit(tiny, sft_rows(tok), settings, seed=0, scratch=tmp_path, score=score)
-    assert_close(weights(tiny), seen[1])
+    training.fit(student, sft_rows(tok), settings, seed=0, scratch=tmp_path, score=score)
+    assert_close(weights(student), seen[1])
 
 
 def test_test_questions_are_logged_and_choose_nothing(tok, tiny, tmp_path):
@@ -229,16 +236,16 @@ def test_test_questions_are_logged_and_choose_nothing(tok, tiny, tmp_path):
     assert_close(weights(tiny), seen[0])  # the best on validation questions, worst on those of test
 
 
-def test_a_killed_run_goes_on_from_its_last_whole_checkpoint(tok, tiny, tmp_path):
+def test_a_killed_run_goes_on_from_its_last_whole_checkpoint(tok, student, tmp_path):
     settings = SFT.model_copy(update={"epochs": 4, "batch": 4})
-    start = weights(tiny).clone()
-    training.fit(tiny, sft_rows(tok), settings, seed=0, scratch=tmp_path / "whole")
-    expected = weights(tiny).clone()
+    start = weights(student).clone()
+    training.fit(student, sft_rows(tok), settings, seed=0, scratch=tmp_path / "whole")
+    expected = weights(student).clone()
 
     def put_back():
         offset = 0
-        for name, p in tiny.named_parameters():
-            if "lora" in name:
+        for p in student.parameters():
+            if p.requires_grad:
                 p.data.copy_(start[offset : offset + p.numel()].view_as(p))
                 offset += p.numel()
 
@@ -250,10 +257,12 @@ def test_a_killed_run_goes_on_from_its_last_whole_checkpoint(tok, tiny, tmp_path
 
     put_back()
     with pytest.raises(KeyboardInterrupt):
-        training.fit(tiny, sft_rows(tok), settings, seed=0, scratch=tmp_path / "cut", score=killed)
+        training.fit(
+            student, sft_rows(tok), settings, seed=0, scratch=tmp_path / "cut", score=killed
+        )
     newest = max((tmp_path / "cut").glob("checkpoint-*"), key=lambda f: int(f.name.split("-")[1]))
     broken = newest.with_name("checkpoint-99")  # a checkpoint that was being written
     broken.mkdir()
     put_back()
-    training.fit(tiny, sft_rows(tok), settings, seed=0, scratch=tmp_path / "cut")
-    assert_close(weights(tiny), expected)
+    training.fit(student, sft_rows(tok), settings, seed=0, scratch=tmp_path / "cut")
+    assert_close(weights(student), expected)

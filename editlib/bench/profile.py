@@ -55,7 +55,7 @@ def _jobs() -> dict[str, Job]:
     duals = pairs.of_puzzles(BATCH)[:: len(puzzles.IN_DOMAIN)]
     rows = pairs.tokenized(duals, keysteps.TokenSegmenter(tokenizer))
     sides = steps.responses(rows)[::2]
-    student = students.fresh_adapter(students.load_base(settings), settings, seed=0).train()
+    student = students.fresh(settings, seed=0).train()
     ragged.install(student.get_base_model())
     return {
         "SFT step": lambda: steps.kit_step(student, sides, steps.SFT),

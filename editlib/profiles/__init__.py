@@ -244,11 +244,12 @@ class Lora(Settings):
 class Student(Settings):
     base: str  # "bundled", "tiny" (random weights, for tests), or a transformers id or path
     max_length: PositiveInt  # tokens of prompt and response together
-    lora: Lora
+    lora: Lora | None  # null: no adapter, all weights of the base are trained
 
     @model_validator(mode="after")
     def _has_the_layers(self) -> "Student":
-        for name in self.lora.targets if self.base in ("bundled", "tiny") else ():
+        known = self.lora and self.base in ("bundled", "tiny")
+        for name in self.lora.targets if known else ():
             if name not in LAYERS:
                 raise ValueError("lora.targets: " + unknown(f"layer of {self.base}", name, LAYERS))
         return self
@@ -534,7 +535,8 @@ def _set(values: dict, settings: Settings, override: str) -> None:
     *parents, leaf = name.strip().split(".")
     for parent in parents:
         _check_name(settings, parent, name)
-        settings, values = getattr(settings, parent), values.setdefault(parent, {})
+        values = values.setdefault(parent, {})
+        settings = getattr(settings, parent) if isinstance(values, dict) else None
     _check_name(settings, leaf, name)
     values[leaf] = _parse(value, where=f"override {override!r}")
 
