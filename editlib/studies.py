@@ -370,7 +370,7 @@ def against(
         dict(zip(cut, key, strict=True)) | statistics.contrast(group, method, baseline)
         for key, group in claims.by_domain(predictions).groupby(cut, sort=False)
         for method, baseline in contests
-        if {method, baseline} <= set(group["method"])
+        if {method, baseline} <= set(group["method"].unique())
     ]
     table = pd.DataFrame(rows)
     return table.assign(p_holm=statistics.holm(table["p"])) if len(table) else table
