@@ -78,7 +78,7 @@ CLAIMS: tuple[Claim, ...] = (
 
 
 def by_domain(predictions: pd.DataFrame, in_domain: str = "test") -> pd.DataFrame:
-    """Every prediction, without its text, with its domain; a second time in the domain "all".
+    """Every prediction, but for its text, with its domain; a second time in the domain "all".
 
     In domain is the split of that name. A domain's accuracy counts each of its questions once.
     """
