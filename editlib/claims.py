@@ -78,12 +78,13 @@ CLAIMS: tuple[Claim, ...] = (
 
 
 def by_domain(predictions: pd.DataFrame, in_domain: str = "test") -> pd.DataFrame:
-    """Every prediction with its domain, and a second time in the domain "all".
+    """Every prediction, but for its text, with its domain; a second time in the domain "all".
 
     In domain is the split of that name. A domain's accuracy counts each of its questions once.
     """
     inside = predictions["split"] == in_domain
-    named = predictions.assign(domain=np.where(inside, *BOTH))
+    named = predictions.drop(columns="text", errors="ignore")
+    named = named.assign(domain=np.where(inside, *BOTH))
     return pd.concat([named, named.assign(domain="all")], ignore_index=True)
 
 

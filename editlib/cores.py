@@ -19,6 +19,8 @@ def settle() -> None:
 
 def run_all(function: Callable, items: Sequence, desc: str) -> list:
     """function of every item, in order, one process a core (one in all where there is a GPU)."""
+    if not items:
+        return []
     # loky renews a worker that has grown by 300 MB, and says so; nothing is lost
     warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
     workers = 1 if torch.cuda.is_available() else min(cpu_count(), len(items))

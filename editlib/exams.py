@@ -174,7 +174,7 @@ def agree(ws: Workspace) -> Path:
 def _agree(ws: Workspace, folder: Path) -> None:
     seeds, methods = ws.profile.training.seeds, ws.profile.exam.self_consistency
     voters = [(method, seed) for method in methods for seed in seeds]
-    folders = cores.run_all(partial(_sample, ws), voters, desc="self-consistency") if voters else []
+    folders = cores.run_all(partial(_sample, ws), voters, desc="self-consistency")
     frames = [read_frame(f / "votes.parquet") for f in folders]
     columns = [field.name for field in fields(Vote)]
     votes = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)

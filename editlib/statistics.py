@@ -21,6 +21,7 @@ RESAMPLES = 2_000
 CONFIDENCE = 0.95
 POWER = 0.8  # how often a real difference should be found
 MOST = {"seeds": 1_000, "questions": 1_000_000}  # more than anyone will run
+SCORE = ["question_id", "seed", "correct"]  # columns of predictions
 UNTRAINED = ("Base student", "student, ")  # how students are named that no seed has trained
 Questions = Literal["new", "same"]  # another run draws others like them, or asks these again
 
@@ -148,8 +149,12 @@ def _over_both(scores: np.ndarray) -> tuple[float, float, float]:
 
 def scores(predictions: pd.DataFrame, method: str) -> pd.DataFrame:
     """Right or wrong, one row a question and one column a seed, of one method."""
-    own = predictions[predictions["method"] == method].assign(correct=lambda t: t["correct"] * 1.0)
-    return own.pivot(index="question_id", columns="seed", values="correct")
+    return _wide(predictions.loc[predictions["method"] == method, SCORE])
+
+
+def _wide(answered: pd.DataFrame) -> pd.DataFrame:
+    scored = answered.assign(correct=answered["correct"] * 1.0)
+    return scored.pivot(index="question_id", columns="seed", values="correct")
 
 
 def shared_scores(
@@ -185,11 +190,11 @@ def summarise(predictions: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     predictions: one row a (seed, question) of each group, with correct. Returns the columns of
     by, then those of Estimate but p, the mean named accuracy; shares and bounds from 0 to 1.
     """
-    rows = []
-    for key, group in predictions.groupby(list(by), sort=False, observed=True):
-        table = group.assign(correct=group["correct"] * 1.0)
-        table = table.pivot(index="question_id", columns="seed", values="correct").dropna()
-        rows.append(dict(zip(by, key, strict=True)) | asdict(estimate(table.to_numpy())))
+    groups = predictions[[*by, *SCORE]].groupby(list(by), sort=False, observed=True)
+    rows = [
+        dict(zip(by, key, strict=True)) | asdict(estimate(_wide(group).dropna().to_numpy()))
+        for key, group in groups
+    ]
     columns = [*by, *Estimate.__dataclass_fields__]  # all of them, also of no predictions
     table = pd.DataFrame(rows, columns=columns).drop(columns="p")
     table = table.rename(columns={"mean": "accuracy"})
@@ -207,7 +212,9 @@ def compare(predictions: pd.DataFrame, method: str, baselines: Sequence[str]) ->
     """
     rows = [
         {"split": split} | contrast(part, method, baseline)
-        for split, part in predictions.groupby("split", sort=False, observed=True)
+        for split, part in predictions[["split", "method", *SCORE]].groupby(
+            "split", sort=False, observed=True
+        )
         for baseline in baselines
         if baseline in part["method"].unique()
     ]

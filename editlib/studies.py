@@ -51,6 +51,7 @@ SMALLER = (
 )
 STEPS = {"sft": 2, "krsl": 3}  # from one learning rate to the next, as `make search` goes
 AS_IS, MANIFEST = "as is", "manifest.json"
+STUDIED = "mini"  # the profile that `make studies` varies unless it is told another
 ALWAYS = (  # what every variation changes in its profile
     f"training.methods={json.dumps([*OTHERS, EDIT])}",
     "training.ablations=null",
@@ -302,8 +303,8 @@ def _learnt(studies: Studies, variation: Variation) -> dict:
 def saved(ws: Workspace) -> dict[str, pd.DataFrame]:
     """The tables of the studies that lie beside a profile's results, by name.
 
-    Empty where there are none, or none of this profile, its settings and base student of now:
-    origin() says which.
+    Empty where there are none that vary what this profile is now, its settings and its base
+    student: origin() says which.
     """
     folder = _beside(ws) / "tables"
     paths = folder.glob("*.csv") if _are_of(ws, _manifest(_beside(ws))) else ()
@@ -311,15 +312,23 @@ def saved(ws: Workspace) -> dict[str, pd.DataFrame]:
 
 
 def origin(ws: Workspace) -> str:
-    """A line on the studies that saved() reads, in Markdown: whose they are, or why it has none."""
+    """A line on the studies that saved() reads, in Markdown: whose they are, or why it has none.
+
+    Where a profile has none, the line points to STUDIED.
+    """
     found, make = _manifest(_beside(ws)), f"`make studies PROFILE={ws.name}`"
-    if not found:
-        return f"Not run yet: {make}, then `make reproduce PROFILE={ws.name} ONLY=05 FORCE=1`."
-    commit = (found["commit"] or {}).get("id", "unknown")[:7]
-    made = f"studies of profile {found['profile']}, made at commit {commit}"
+    commit = (found.get("commit") or {}).get("id", "unknown")[:7]
+    made = f"studies of profile {found.get('profile')}, made at commit {commit}"
     if _are_of(ws, found):
         return f"These are {made}."
-    return f"There are {made}, but with other settings or another base student. Anew: {make}."
+    if found.get("profile") == ws.name:
+        return f"There are {made}, but with other settings or another base student. Anew: {make}."
+    if ws.name == STUDIED:
+        return f"Not run yet: {make}, then `make reproduce PROFILE={ws.name} ONLY=05 FORCE=1`."
+    return (
+        f"None of profile {ws.name}: those that `make studies` runs are of profile {STUDIED}, "
+        "and its notebook 05 shows them."
+    )
 
 
 def _beside(ws: Workspace) -> Path:
@@ -370,7 +379,7 @@ def against(
         dict(zip(cut, key, strict=True)) | statistics.contrast(group, method, baseline)
         for key, group in claims.by_domain(predictions).groupby(cut, sort=False)
         for method, baseline in contests
-        if {method, baseline} <= set(group["method"])
+        if {method, baseline} <= set(group["method"].unique())
     ]
     table = pd.DataFrame(rows)
     return table.assign(p_holm=statistics.holm(table["p"])) if len(table) else table

@@ -10,6 +10,7 @@ import pytest
 from editlib import claims, dual, grid, pipeline, profiles, statistics, studies
 from editlib.base_student import Recipe, Stage
 from editlib.errors import KitError
+from editlib.workspace import Workspace
 
 SMALL = Recipe(
     vocabulary=800,
@@ -126,8 +127,6 @@ def test_tables_are_of_the_settings_and_the_base_student_of_now(run, monkeypatch
     beside = replace(opened.root, folder=opened.root.folder.parent / "smoke")
     assert set(studies.saved(beside)) > {"studies", "studies_summary"}
     assert studies.origin(beside).startswith("These are studies of profile smoke, made at commit ")
-    alone = replace(beside, folder=beside.folder / "elsewhere")
-    assert studies.saved(alone) == {} and studies.origin(alone).startswith("Not run yet: `make stu")
     varied = opened.workspace(chosen[0]).profile  # has the methods of the studies alone
     fewer = varied.model_copy(update={"teacher": beside.profile.teacher})
     assert studies.saved(replace(beside, profile=fewer))
@@ -139,6 +138,21 @@ def test_tables_are_of_the_settings_and_the_base_student_of_now(run, monkeypatch
     monkeypatch.setattr(studies.bases, "BUNDLED", studies.bases.BUNDLED.parent / "profiles")
     assert studies.saved(beside) == {}
     assert [opened.is_done(each) for each in chosen] == [False, True]  # which has its own base
+
+
+def test_a_profile_without_studies_names_the_one_that_has_them(run):
+    opened, *_ = run
+    own = studies.open_studies("smoke", (*FEW, "training.sft.lr=2.0e-3")).root.profile
+    folder = opened.root.folder.parent  # which holds studies of smoke
+    none = [
+        Workspace(name, own, place / name)
+        for name in ("full", "mini")
+        for place in (folder, folder / "elsewhere")
+    ]
+    assert all(studies.saved(ws) == {} for ws in none)
+    full, also_full, mini, also_mini = map(studies.origin, none)
+    assert full == also_full and "those that `make studies` runs are of profile mini" in full
+    assert mini == also_mini and mini.startswith("Not run yet: `make studies PROFILE=mini`")
 
 
 def test_a_variation_teaches_its_own_data_to_its_own_base(run):

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
+from editlib.agreement import scores
 from editlib.keysteps import Segmenter, Segments, overlaps
-from editlib.locators import scores
 from editlib.mistakes.kinds import UnknownTruth, kinds_of, shown
 from editlib.records import DualCoT
 
@@ -109,7 +109,7 @@ def composition(rows: pd.DataFrame, by: Sequence[str] = ("kinds",)) -> pd.DataFr
 def located(rows: pd.DataFrame, by: Sequence[str] = ("kinds",)) -> pd.DataFrame:
     """How well key tokens meet the mistakes of each group of rows of anatomy().
 
-    Returns by, pairs, precision, recall, f1, reached (as keysteps.scores), low, high (95 % Wilson
+    Returns by, pairs, precision, recall, f1, reached (as agreement.scores), low, high (95 % Wilson
     interval of reached, over pairs), and what as many marks at random places of the same CoT get on
     average (locators.at_random draws them once): chance_precision, chance_recall.
     """
@@ -119,7 +119,7 @@ def located(rows: pd.DataFrame, by: Sequence[str] = ("kinds",)) -> pd.DataFrame:
         hit=rows["key_mistake"] + rows["key_consequence"],
         wrong=rows["mistake"] + rows["consequence"],
     )
-    table = scores(counts, by)
+    table = scores(counts, by).drop(columns=["strict_precision", "strict_f1"])
     reached = (table["reached"] * table["pairs"]).round()
     low, high = proportion_confint(reached, table["pairs"], method="wilson")
     share = counts["key"] / counts["tokens"]  # of each CoT: the chance of a token to be marked
