@@ -220,7 +220,7 @@ def train_stage(model: LlamaForCausalLM, tokenizer, stage: Stage, scratch: Path)
     """
     ended = scratch / "record.json"
     if ended.exists():
-        learnt = LlamaForCausalLM.from_pretrained(training._last_whole_checkpoint(scratch))
+        learnt = LlamaForCausalLM.from_pretrained(training.last_whole_checkpoint(scratch))
         model.load_state_dict(learnt.state_dict())
         return json.loads(ended.read_text(encoding="utf-8"))
     rows, record = rows_of(stage, tokenizer)
@@ -254,7 +254,7 @@ def _one_pass(model, tokenizer, stage: Stage, rows: Dataset, scratch: Path) -> f
         data_collator=jump if stage.jumps else pad,
         callbacks=[LogAtEnd()],
     )
-    last = training._last_whole_checkpoint(scratch)
+    last = training.last_whole_checkpoint(scratch)
     if last and stage.jumps:
         _draw_again(trainer, updates=int(last.rpartition("-")[2]))
     trainer.train(resume_from_checkpoint=last)
