@@ -85,7 +85,7 @@ lint: $(BUILT) ## check style, and that notebook sources hold no outputs (second
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m nbstripout --keep-id --verify $(wildcard notebooks/*.ipynb)
 
-base-student: $(BUILT) ## train the bundled base student anew (1.5 hours on 2 cores)
+base-student: $(BUILT) ## train the bundled base student anew (1.5 hours on 2 cores; killed, it goes on)
 	@OMP_NUM_THREADS=1 $(VENV)/bin/torchrun --nproc_per_node 2 -m editlib.base_student
 
 lock: ## write requirements.lock anew from pyproject.toml (3 min, network)

@@ -11,11 +11,11 @@ import json
 import os
 import random
 import shutil
-import tempfile
 from dataclasses import asdict, dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
+import numpy as np
 import torch
 from datasets import Dataset
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -25,17 +25,22 @@ from transformers import (
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
     Trainer,
+    TrainerCallback,
     TrainingArguments,
     set_seed,
 )
 
-from editlib import puzzles
+from editlib import puzzles, training
 from editlib.bases import BUNDLED
+from editlib.records import atomic_write
+from editlib.workspace import KIT, digest
 
 END = "<|end|>"
 ANSWER = "\nA:\n"  # between a question and its chain
 TOKENS_OF_A_LINE = (8, 64)  # of an echo
 SHARE_OF_JUMPS = 0.1  # of tokens, whose position is further from the last than one
+SAVE_EVERY = 200  # updates, of which the loss is logged too: about a minute
+SCRATCH = KIT.parent / "build" / "base-student"  # of `make base-student`: never in git
 # An option's letter as (A), a digit, a word or some signs (with the blank before them), blanks
 PIECES = r"\([A-Z]\)|\p{N}| ?\p{L}+| ?(?!\([A-Z]\))[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
@@ -73,11 +78,9 @@ class Recipe:
     )
 
 
-def corpora(recipe: Recipe) -> list[list[str]]:
-    """The documents of each stage, always the same."""
-    return [
-        list(puzzles.corpus(stage.documents, stage.seed, stage.sizes)) for stage in recipe.stages
-    ]
+def documents(stage: Stage) -> list[str]:
+    """What a stage reads that is not of echoes, always the same."""
+    return list(puzzles.corpus(stage.documents, stage.seed, stage.sizes))
 
 
 def echoes(stage: Stage, vocabulary: int) -> Dataset:
@@ -187,38 +190,92 @@ def build_model(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> LlamaForC
     )
 
 
-def train(recipe: Recipe, folder: Path) -> None:
-    """Train tokenizer and model, and write them with their card into folder."""
-    texts = corpora(recipe)
-    tokenizer = train_tokenizer(texts[0], recipe)
+def train(recipe: Recipe, folder: Path, scratch: Path) -> None:
+    """Train tokenizer and model, and write them with their card into folder.
+
+    scratch: where checkpoints(recipe, scratch) lie, which are the caller's to discard. Killed, the
+    same call goes on from the last of them, and comes to the same weights.
+    """
+    tokenizer = train_tokenizer(documents(recipe.stages[0]), recipe)
     set_seed(recipe.stages[0].seed)
-    model = build_model(tokenizer, recipe)
-    passes = [train_stage(model, tokenizer, recipe.echoes, echoes(recipe.echoes, len(tokenizer)))]
-    for stage, documents in zip(recipe.stages, texts, strict=True):
-        packed = stage.context is not None
-        rows = (
-            pack(documents, tokenizer, stage.context) if packed else separate(documents, tokenizer)
-        )
-        read = hashlib.sha256("\n".join(documents).encode()).hexdigest()
-        record = train_stage(model, tokenizer, stage, rows)
-        passes.append({"corpus_sha256": read, **record})
-    if int(os.environ.get("RANK", 0)) == 0:
+    model, place = build_model(tokenizer, recipe), checkpoints(recipe, scratch)
+    passes = [
+        train_stage(model, tokenizer, stage, place / f"pass {number}")
+        for number, stage in enumerate((recipe.echoes, *recipe.stages))
+    ]
+    if _is_first():
         save(model, tokenizer, recipe, passes, folder)
 
 
-def train_stage(model: LlamaForCausalLM, tokenizer, stage: Stage, rows: Dataset) -> dict:
-    """One pass over rows, which trains the model in place; returns what the card says of it."""
+def checkpoints(recipe: Recipe, scratch: Path) -> Path:
+    """The folder of the checkpoints of a recipe, trained by this code on so many processes."""
+    return scratch / digest(asdict(recipe), _processes(), puzzles, Path(__file__))
+
+
+def train_stage(model: LlamaForCausalLM, tokenizer, stage: Stage, scratch: Path) -> dict:
+    """One pass over a stage, which trains the model in place; returns what the card says of it.
+
+    scratch: a folder of its own. A pass that was ended there is read back, one that was killed goes
+    on from its last checkpoint.
+    """
+    ended = scratch / "record.json"
+    if ended.exists():
+        learnt = LlamaForCausalLM.from_pretrained(training.last_whole_checkpoint(scratch))
+        model.load_state_dict(learnt.state_dict())
+        return json.loads(ended.read_text(encoding="utf-8"))
+    rows, record = rows_of(stage, tokenizer)
+    loss = _one_pass(model, tokenizer, stage, rows, scratch)
+    record |= {"tokens": sum(rows["length"]), "mean_loss": round(loss, 4)}
+    if _is_first():
+        text = json.dumps(record)
+        atomic_write(ended, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    return record
+
+
+def rows_of(stage: Stage, tokenizer: PreTrainedTokenizerFast) -> tuple[Dataset, dict]:
+    """What a stage reads, and the hash of its documents for the card."""
+    if not stage.sizes:
+        return echoes(stage, len(tokenizer)), {}
+    texts = documents(stage)
+    hashed = hashlib.sha256("\n".join(texts).encode()).hexdigest()
+    packed = stage.context is not None
+    rows = pack(texts, tokenizer, stage.context) if packed else separate(texts, tokenizer)
+    return rows, {"corpus_sha256": hashed}
+
+
+def _one_pass(model, tokenizer, stage: Stage, rows: Dataset, scratch: Path) -> float:
+    """Train the model in place, from the last checkpoint in scratch on; returns the mean loss."""
     pad = DataCollatorForSeq2Seq(tokenizer)  # ids and labels apart
     jump = JumpingCollator(tokenizer, model.config.max_position_embeddings, stage.seed)
-    with tempfile.TemporaryDirectory() as scratch:
-        trainer = Trainer(
-            model=model,
-            args=_arguments(stage, scratch),
-            train_dataset=rows,
-            data_collator=jump if stage.jumps else pad,
-        )
-        loss = trainer.train().training_loss
-    return {"tokens": sum(rows["length"]), "mean_loss": round(loss, 4)}
+    trainer = Trainer(
+        model=model,
+        args=_arguments(stage, scratch),
+        train_dataset=rows,
+        data_collator=jump if stage.jumps else pad,
+        callbacks=[LogAtEnd()],
+    )
+    last = training.last_whole_checkpoint(scratch)
+    if last and stage.jumps:
+        _draw_again(trainer, updates=int(last.rpartition("-")[2]))
+    trainer.train(resume_from_checkpoint=last)
+    logged = [entry for entry in trainer.state.log_history if "loss" in entry]
+    updates = np.diff([0, *(entry["step"] for entry in logged)])
+    return float(np.average([entry["loss"] for entry in logged], weights=updates))
+
+
+class LogAtEnd(TrainerCallback):
+    """Logs the loss of the last updates too, be they fewer than SAVE_EVERY."""
+
+    def on_step_end(self, args, state, control, **_):
+        control.should_log |= state.global_step >= state.max_steps
+
+
+def _draw_again(trainer: Trainer, updates: int) -> None:
+    """Draw the jumps before a checkpoint, whose batches the Trainer skips without collating."""
+    with torch.random.fork_rng():  # it puts the rows into order by this one
+        loader = trainer.get_train_dataloader().base_dataloader  # which reads no batch ahead
+        for _ in islice(loader, updates):
+            pass
 
 
 def save(model, tokenizer, recipe: Recipe, passes: list[dict], folder: Path) -> None:
@@ -235,11 +292,19 @@ def save(model, tokenizer, recipe: Recipe, passes: list[dict], folder: Path) -> 
     (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
 
 
-def _arguments(stage: Stage, scratch: str) -> TrainingArguments:
+def _is_first() -> bool:
+    return int(os.environ.get("RANK", 0)) == 0
+
+
+def _processes() -> int:
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def _arguments(stage: Stage, scratch: Path) -> TrainingArguments:
     return TrainingArguments(
-        output_dir=scratch,
+        output_dir=str(scratch),
         num_train_epochs=1,
-        per_device_train_batch_size=stage.batch // int(os.environ.get("WORLD_SIZE", 1)),
+        per_device_train_batch_size=stage.batch // _processes(),
         learning_rate=stage.lr,
         lr_scheduler_type="cosine",
         warmup_steps=100,
@@ -247,8 +312,10 @@ def _arguments(stage: Stage, scratch: str) -> TrainingArguments:
         adam_beta2=0.98,
         seed=stage.seed,
         use_cpu=not torch.cuda.is_available(),
-        save_strategy="no",
-        logging_steps=200,
+        save_strategy="steps",
+        save_steps=SAVE_EVERY,
+        save_total_limit=1,
+        logging_steps=SAVE_EVERY,
         train_sampling_strategy="random" if stage.context else "group_by_length",
         report_to=[],
         dataloader_pin_memory=False,
@@ -256,4 +323,6 @@ def _arguments(stage: Stage, scratch: str) -> TrainingArguments:
 
 
 if __name__ == "__main__":
-    train(Recipe(), BUNDLED)
+    train(Recipe(), BUNDLED, SCRATCH)
+    if _is_first():
+        training.discard(checkpoints(Recipe(), SCRATCH))

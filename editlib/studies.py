@@ -32,6 +32,7 @@ from editlib import (
     profiles,
     puzzles,
     statistics,
+    training,
 )
 from editlib.base_student import Recipe
 from editlib.errors import KitError, unknown
@@ -214,11 +215,17 @@ def _base(ws: Workspace) -> str:
 
 
 def train_base(root: Workspace, recipe: Recipe) -> Path:
-    """Train a base student as `make base-student` does, of another size; returns its folder."""
+    """Train a base student as `make base-student` does, of another size; returns its folder.
+
+    Killed, it goes on from its last checkpoint, a minute or less before.
+    """
     cores.settle()
-    make = partial(base_student.train, recipe)
+    scratch = root.artifacts / "checkpoints"
+    make = partial(base_student.train, recipe, scratch=scratch)
     code = [base_student, puzzles]
-    return root.stage(_base_stage(recipe), make, code=code, params=asdict(recipe))
+    folder = root.stage(_base_stage(recipe), make, code=code, params=asdict(recipe))
+    training.discard(base_student.checkpoints(recipe, scratch))
+    return folder
 
 
 def _base_stage(recipe: Recipe) -> str:

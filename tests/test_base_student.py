@@ -5,10 +5,11 @@ import json
 import random
 from collections import Counter
 from dataclasses import asdict, replace
+from itertools import count
 from operator import eq
 
 import pytest
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, Trainer, TrainerState
 
 from editlib import base_student, decoding, profiles, prompts, puzzles
 from editlib.answers import read_answer
@@ -32,8 +33,7 @@ def card():
 @pytest.fixture(scope="module")
 def documents():
     """Of the first stage, which stands for all: the same code draws them."""
-    [first] = base_student.corpora(replace(Recipe(), stages=Recipe().stages[:1]))
-    return first
+    return base_student.documents(Recipe().stages[0])
 
 
 def test_the_card_holds_the_recipe_and_the_corpus_of_this_code(card, documents):
@@ -87,17 +87,98 @@ SMALL = Recipe(
     heads=2,
     echoes=Stage(30, (), 2, context=96, batch=4, lr=1e-3),
     stages=(
-        Stage(60, (1,), 0, context=64, batch=4, lr=1e-3),
-        Stage(40, (2,), 1, None, 4, lr=1e-3),
+        Stage(24, (1,), 0, context=64, batch=8, lr=1e-3),
+        Stage(40, (2,), 1, None, 4, lr=1e-3, jumps=True),
     ),
 )
+ECHOES, PACKED, JUMPS = 8, 11, 10  # updates of its passes
+AMONG_ECHOES = (Trainer, "training_step", 6)
+AMONG_JUMPS = (Trainer, "training_step", ECHOES + PACKED + 8)
 
 
-def test_a_base_student_can_be_trained_from_nothing(tmp_path):
-    base_student.train(SMALL, tmp_path / "base")
-    card = json.loads((tmp_path / "base" / "card.json").read_text())
+def trained(recipe, place):
+    """The files of a student and its weights in full precision, and how many updates it took."""
+    with pytest.MonkeyPatch.context() as patch:
+        step, taken = Trainer.training_step, count()
+        patch.setattr(Trainer, "training_step", lambda *a, **k: (next(taken), step(*a, **k))[1])
+        patch.setattr(base_student, "SAVE_EVERY", 2)
+        base_student.train(recipe, place / "base", place / "scratch")
+    last = base_student.checkpoints(recipe, place / "scratch") / "pass 2" / "checkpoint-10"
+    files = [*(place / "base").iterdir(), last / "model.safetensors"]
+    return {file.relative_to(place).parts[-2:]: file.read_bytes() for file in files}, next(taken)
+
+
+def killed(recipe, place, where, name, call):
+    """Train until a function is called for the call-th time, which brings the end."""
+    with pytest.MonkeyPatch.context() as patch:
+        function, calls = getattr(where, name), count(1)
+
+        def deadly(*args, **kwargs):
+            if next(calls) == call:
+                raise KeyboardInterrupt
+            return function(*args, **kwargs)
+
+        patch.setattr(where, name, deadly)
+        with pytest.raises(KeyboardInterrupt):
+            trained(recipe, place)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A student trained without a break; the folder in which it was."""
+    place = tmp_path_factory.mktemp("whole")
+    return *trained(SMALL, place), place
+
+
+def test_a_base_student_can_be_trained_from_nothing(whole):
+    _, taken, place = whole
+    card = json.loads((place / "base" / "card.json").read_text())
+    assert taken == ECHOES + PACKED + JUMPS
     assert [each["tokens"] > 1000 for each in card["passes"]] == [True] * 3
-    assert AutoModelForCausalLM.from_pretrained(tmp_path / "base").config.hidden_size == 16
+    assert AutoModelForCausalLM.from_pretrained(place / "base").config.hidden_size == 16
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "call", "kept"),
+    [
+        pytest.param(*AMONG_ECHOES, 4, id="within a pass"),
+        pytest.param(TrainerState, "save_to_json", 3, 4, id="while a checkpoint is written"),
+        pytest.param(base_student, "atomic_write", 1, ECHOES, id="before a pass is recorded"),
+        pytest.param(base_student, "rows_of", 3, ECHOES + PACKED, id="between passes"),
+        pytest.param(*AMONG_JUMPS, ECHOES + PACKED + 6, id="among jumps"),
+    ],
+)
+def test_killed_it_goes_on_to_the_same_student(whole, tmp_path, where, name, call, kept):
+    """kept: updates before the last checkpoint."""
+    killed(SMALL, tmp_path, where, name, call)
+    files, taken = trained(SMALL, tmp_path)
+    assert taken == whole[1] - kept
+    assert files == whole[0]
+
+
+def test_jumps_that_are_not_drawn_again_would_make_another_student(whole, tmp_path, monkeypatch):
+    killed(SMALL, tmp_path, *AMONG_JUMPS)
+    monkeypatch.setattr(base_student, "_draw_again", lambda *_, **__: None)
+    assert trained(SMALL, tmp_path)[0] != whole[0]
+
+
+def test_checkpoints_of_another_recipe_are_not_taken_up(whole, tmp_path, monkeypatch):
+    other = replace(SMALL, echoes=replace(SMALL.echoes, lr=2e-3))
+    killed(other, tmp_path, *AMONG_ECHOES)
+    assert trained(SMALL, tmp_path) == whole[:2]
+    monkeypatch.setattr(base_student, "checkpoints", lambda _, scratch: scratch)
+    killed(other, tmp_path / "mixed", *AMONG_ECHOES)
+    assert trained(SMALL, tmp_path / "mixed")[0] != whole[0]
+
+
+def test_checkpoints_of_other_code_or_as_many_processes_lie_apart(tmp_path, monkeypatch):
+    found = {base_student.checkpoints(SMALL, tmp_path)}
+    with monkeypatch.context() as patch:
+        patch.setenv("WORLD_SIZE", "2")
+        found.add(base_student.checkpoints(SMALL, tmp_path))
+    monkeypatch.setattr(base_student, "puzzles", base_student.training)
+    found.add(base_student.checkpoints(SMALL, tmp_path))
+    assert len(found) == 3
 
 
 def test_a_separate_document_teaches_its_chain_and_not_its_question():

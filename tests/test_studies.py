@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from editlib import claims, dual, grid, pipeline, profiles, statistics, studies
+from editlib import base_student, claims, dual, grid, pipeline, profiles, statistics, studies
 from editlib.base_student import Recipe, Stage
 from editlib.errors import KitError
 from editlib.workspace import Workspace
@@ -187,6 +187,30 @@ def test_what_is_done_is_said_to_be_and_not_done_again(run, capsys):
     assert len(files) > 10
     assert files == {path: path.stat().st_mtime_ns for path in files}
     assert "[2/2] student size: 16 x 1" in capsys.readouterr().out
+
+
+def test_a_base_student_that_was_killed_goes_on_and_leaves_no_checkpoint(
+    run, tmp_path, monkeypatch
+):
+    opened, root = run[0], studies.open_studies("smoke", FEW, tmp_path).root
+    monkeypatch.setattr(base_student, "SAVE_EVERY", 4)
+    with monkeypatch.context() as patch:
+        patch.setattr(base_student, "save", _die)
+        with pytest.raises(KeyboardInterrupt):
+            studies.train_base(root, SMALL)
+    kept = {path.parent.name for path in root.artifacts.rglob("checkpoint-*")}
+    assert kept == {"pass 0", "pass 1"}
+    monkeypatch.setattr(base_student.Trainer, "training_step", _die)
+    folder = studies.train_base(root, SMALL)
+    uninterrupted = opened.root.artifacts / folder.relative_to(root.artifacts)
+    name = "model.safetensors"
+    assert (folder / name).read_bytes() == (uninterrupted / name).read_bytes()
+    for artifacts in (root.artifacts, opened.root.artifacts):
+        assert not list((artifacts / "checkpoints").iterdir())
+
+
+def _die(*_, **__):
+    raise KeyboardInterrupt
 
 
 def test_a_change_of_settings_makes_a_variation_undone(run):
