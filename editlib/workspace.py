@@ -15,8 +15,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from types import ModuleType
+from typing import BinaryIO
 
 import matplotlib
 import pandas as pd
@@ -50,24 +52,25 @@ class MissingInput(KitError):
 
 
 def digest(*parts) -> str:
-    """A fingerprint (sha256, hex) of plain values, files, folders and modules."""
+    """A fingerprint (sha256, hex) of plain values, files of any size, folders and modules."""
     hasher = hashlib.sha256()
     for part in parts:
-        hasher.update(_bytes(part))
+        with _opened(part) as file:
+            hashlib.file_digest(file, lambda: hasher)
         hasher.update(b"\0")
     return hasher.hexdigest()
 
 
-def _bytes(part) -> bytes:
+def _opened(part) -> BinaryIO:
     if isinstance(part, ModuleType):
         source = Path(part.__file__)
-        return _bytes(source.parent if source.name == "__init__.py" else source)
+        return _opened(source.parent if source.name == "__init__.py" else source)
     if isinstance(part, Path) and part.is_dir():
         files = sorted(p for p in part.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
-        return "".join(f"{p.relative_to(part)}:{digest(p)}\n" for p in files).encode()
+        return BytesIO("".join(f"{p.relative_to(part)}:{digest(p)}\n" for p in files).encode())
     if isinstance(part, Path):
-        return part.read_bytes()
-    return json.dumps(part, sort_keys=True, ensure_ascii=False).encode()
+        return part.open("rb")
+    return BytesIO(json.dumps(part, sort_keys=True, ensure_ascii=False).encode())
 
 
 @dataclass(frozen=True)
@@ -237,10 +240,4 @@ def _read_seal(folder: Path) -> dict | None:
 
 
 def _hash(path: Path) -> str | None:
-    """The digest of a file, of any size."""
-    if not path.exists():
-        return None
-    with path.open("rb") as file:
-        hasher = hashlib.file_digest(file, "sha256")
-    hasher.update(b"\0")
-    return hasher.hexdigest()
+    return digest(path) if path.exists() else None

@@ -212,6 +212,23 @@ def test_all_segments_in_one_call_equal_padded_batches(tmp_path, monkeypatch):
     assert len(calls) == model.config.num_hidden_layers
 
 
+def test_under_autocast_a_whole_model_in_float32_is_read_in_one_call(monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        ragged, "varlen_attn", lambda *a, **how: calls.append(a) or varlen_by_definition(*a, **how)
+    )
+    model = student().get_base_model()
+    assert ragged.install(model) is None
+    monkeypatch.setattr(
+        ragged,
+        "can_use_flash_attention",
+        lambda p: p.query.dtype == p.key.dtype == p.value.dtype == torch.bfloat16,
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        ragged.token_logp(model, ragged.pack_duals(duals()))
+    assert len(calls) == model.config.num_hidden_layers
+
+
 @pytest.mark.parametrize("where", ["branch", "positions"])
 def test_the_equality_test_can_fail(where, tmp_path, monkeypatch):
     """A branch that sees one token too few, or counts positions on from the trunk, is noticed."""
