@@ -112,9 +112,8 @@ def agreement(table: pd.DataFrame) -> Figure:
     table: group, locator ("edit distance", "random"), strict_precision, precision, recall (0 to 1).
     """
     groups = list(dict.fromkeys(table["group"]))
-    fig, axes = plt.subplots(
-        1, 3, figsize=(WIDTH, 0.9 + 0.28 * len(groups)), sharey=True, layout="constrained"
-    )
+    fig = _blank(0.9 + 0.28 * len(groups))
+    axes = fig.subplots(1, 3, sharey=True)
     looks = {
         "edit distance": ("o", FATES["right"], "edit distance"),
         "random": ("x", "0.5", "chance: as many at random"),
@@ -136,14 +135,8 @@ def locators(table: pd.DataFrame) -> Figure:
     table: locator, group, and the measures of HITS (0 to 1; nan leaves a square blank).
     """
     names, groups = (list(dict.fromkeys(table[of])) for of in ("locator", "group"))
-    fig, axes = plt.subplots(
-        2,
-        2,
-        figsize=(WIDTH, 1.6 + 0.5 * len(names)),
-        sharex=True,
-        sharey=True,
-        layout="constrained",
-    )
+    fig = _blank(1.6 + 0.5 * len(names))
+    axes = fig.subplots(2, 2, sharex=True, sharey=True)
     for ax, (measure, title) in zip(axes.flat, HITS.items(), strict=True):
         wide = table.pivot(index="locator", columns="group", values=measure).loc[names, groups]
         sns.heatmap(100 * wide, annot=True, fmt=".0f", annot_kws={"size": 7}, ax=ax, **_SQUARES)
@@ -157,7 +150,8 @@ def locators(table: pd.DataFrame) -> Figure:
 
 def _horizontal(n: int, height: float = 0.28) -> tuple[Figure, Axes]:
     """A figure of horizontal rows."""
-    fig, ax = plt.subplots(figsize=(WIDTH, 0.9 + height * n), layout="constrained")
+    fig = _blank(0.9 + height * n)
+    ax = fig.subplots()
     ax.spines[["top", "right"]].set_visible(False)
     return fig, ax
 

@@ -23,6 +23,7 @@ from typing import BinaryIO
 import matplotlib
 import pandas as pd
 from filelock import FileLock
+from IPython.display import Image
 from matplotlib.figure import Figure
 
 from editlib import profiles
@@ -151,14 +152,17 @@ class Workspace:
             )
         return pd.read_csv(path)
 
-    def save_figure(self, figure: Figure, name: str) -> Figure:
-        """Write figures/<name>.png and .svg, byte for byte the same on every run."""
+    def save_figure(self, figure: Figure, name: str) -> Image:
+        """Write figures/<name>.png and .svg, the same on every run; return the PNG, to be shown.
+
+        It has two pixels for each that it takes on a page: 100 of the page are an inch.
+        """
         for suffix, metadata in {"png": {"Software": None}, "svg": {"Date": None}}.items():
             path = self.folder / "figures" / f"{name}.{suffix}"
-            save = partial(figure.savefig, format=suffix, dpi=150, metadata=metadata)
+            save = partial(figure.savefig, format=suffix, dpi=200, metadata=metadata)
             with matplotlib.rc_context({"svg.hashsalt": "editlib"}):
                 atomic_write(path, save)
-        return figure
+        return Image(filename=self.folder / "figures" / f"{name}.png", retina=True)
 
     def outputs(self, name: str) -> dict[str, str]:
         """Each file of a stage with its hash; raises MissingInput if absent, damaged or stale."""
