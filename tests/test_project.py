@@ -9,6 +9,7 @@ import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import nbformat
 import pandas as pd
 import pytest
 import yaml
@@ -145,11 +146,26 @@ def test_the_readme_names_every_profile_and_notebook():
             assert f"\n| {notebook} |" in text
 
 
-def test_every_notebook_with_figures_embeds_them_in_high_resolution():
-    sources = {path.name: path.read_text(encoding="utf-8") for path in ROOT.glob("notebooks/*")}
-    drawing = {name for name, source in sources.items() if "save_figure" in source}
-    sharp = {name for name, source in sources.items() if "InlineBackend.figure_format" in source}
-    assert drawing == sharp and len(drawing) > 1
+def calls(tree: ast.AST, name: str) -> set[ast.Call]:
+    """The calls of a function or method of this name."""
+    found = {node for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    return {call for call in found if ast.unparse(call.func).rpartition(".")[2] == name}
+
+
+def test_every_figure_that_a_notebook_saves_is_shown():
+    """By show, or as the value of its cell: a figure saved elsewhere is not to be seen."""
+    saved = 0
+    for path in sorted(ROOT.glob("notebooks/*.ipynb")):
+        for cell in nbformat.read(path, as_version=4).cells:
+            if cell.cell_type == "code" and "save_figure" in cell.source:
+                tree = ast.parse(cell.source)
+                shown = list(calls(tree, "show"))
+                if isinstance(tree.body[-1], ast.Expr) and not cell.source.endswith(";"):
+                    shown.append(tree.body[-1])
+                seen = set().union(*(calls(each, "save_figure") for each in shown))
+                assert seen == calls(tree, "save_figure"), (path.name, cell.id)
+                saved += len(seen)
+    assert saved > 1
 
 
 def test_the_rates_of_mini_are_those_that_the_search_put_first():

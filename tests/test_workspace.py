@@ -1,12 +1,13 @@
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from editlib import lab, workspace
 from editlib.workspace import MissingInput, open_workspace
@@ -115,16 +116,22 @@ def test_tables_and_figures_repeat_byte_for_byte(ws):
     frame = pd.DataFrame({"task": ["navigate"], "accuracy": [1 / 3]})
 
     def write():
-        fig, ax = plt.subplots()
-        ax.plot([0, 1], [0, 1])
-        ws.save_figure(fig, "line")
-        plt.close(fig)
+        figure = Figure()
+        figure.subplots().plot([0, 1], [0, 1])
+        ws.save_figure(figure, "line")
         ws.save_table(frame, "accuracy")
         time.sleep(0.01)
         return {p.name: p.read_bytes() for p in ws.folder.rglob("*") if p.is_file()}
 
     assert write() == write()
     assert ws.load_table("accuracy")["accuracy"].tolist() == [0.333333]
+
+
+def test_a_saved_figure_is_shown_as_its_file_two_pixels_for_one(ws):
+    shown = ws.save_figure(Figure(figsize=(3, 2)), "empty")
+    assert shown.data == (ws.folder / "figures" / "empty.png").read_bytes()
+    assert struct.unpack(">II", shown.data[16:24]) == (600, 400)
+    assert (shown.width, shown.height) == (300, 200)
 
 
 def test_a_fingerprint_sees_every_file_of_a_folder(tmp_path):
