@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from editlib import claims, paper, profiles, statistics, tables
+from editlib import beside_paper, claims, paper, profiles, statistics, tables
 from editlib.workspace import open_workspace
 from tests.test_claims import predictions
 
@@ -17,7 +17,7 @@ def answered():
 
 
 def test_every_number_of_the_paper_stands_in_its_table(answered):
-    both = tables.by_method(answered).set_index(["table", "method", "domain"])
+    both = beside_paper.by_method(answered).set_index(["table", "method", "domain"])
     assert both.loc[("Table 1", "EDIT", "in domain"), "paper"] == pytest.approx(0.609)
     assert both.loc[("Table 9", "DPO", "all"), "paper"] == pytest.approx(0.081)
     assert both.loc[("Table 8", paper.voted("EDIT"), "all"), "paper"] == pytest.approx(0.491)
@@ -26,7 +26,7 @@ def test_every_number_of_the_paper_stands_in_its_table(answered):
 
 
 def test_what_was_not_run_says_so(answered):
-    both = tables.by_method(answered)
+    both = beside_paper.by_method(answered)
     run = both[both["status"] == tables.RUN]
     assert set(run["method"]) == {"Std-CoT", "EDIT"}
     assert both.loc[~both.index.isin(run.index), "seeds"].eq(0).all()
@@ -37,14 +37,14 @@ def test_what_was_not_run_says_so(answered):
 
 
 def test_our_numbers_are_means_over_the_questions_of_a_domain(answered):
-    both = tables.by_method(answered).set_index(["table", "method", "domain"])
+    both = beside_paper.by_method(answered).set_index(["table", "method", "domain"])
     own = answered[(answered["method"] == "EDIT") & (answered["split"] == "test")]
     row = both.loc[("Table 1", "EDIT", "in domain")]
     assert row["accuracy"] == pytest.approx(own["correct"].mean()) and row["n"] == 20
 
 
 def test_weights_that_the_paper_lacks_are_only_here(answered):
-    both = tables.by_weights(answered).set_index(["alpha", "beta"])
+    both = beside_paper.by_weights(answered).set_index(["alpha", "beta"])
     assert both.loc[(1, 0.1), "status"] == tables.ONLY_HERE
     assert both.loc[(0, 0), "method"] == "EDIT w/o KRSL"
     assert both.loc[(1, 0.025), "status"] == tables.RUN
@@ -53,7 +53,7 @@ def test_weights_that_the_paper_lacks_are_only_here(answered):
 
 
 def test_a_family_stands_beside_the_subtask_of_its_name(answered):
-    both = tables.by_task(answered.assign(task="date_understanding"))
+    both = beside_paper.by_task(answered.assign(task="date_understanding"))
     assert (both["task"].iloc[0], both["status"].iloc[:6].tolist().count(tables.RUN)) == (
         "date_understanding",
         2,  # Std-CoT and EDIT, of six methods
@@ -76,16 +76,18 @@ def test_methods_of_one_table_are_shown_by_the_seeds_that_all_have():
     met = predictions({"EDIT": 0.5, "DPO": 0.1, "Std-CoT": 0.4, "Base student": 0.3}, seeds=5)
     met = met[(met["method"] != "DPO") | met["seed"].isin([1, 3])]
     met = met[(met["method"] != "Base student") | (met["seed"] == 0)]
-    both = tables.by_method(met).set_index(["table", "method", "domain"])["seeds"]
+    both = beside_paper.by_method(met).set_index(["table", "method", "domain"])["seeds"]
     assert both["Table 9", "EDIT", "all"] == both["Table 9", "DPO", "all"] == 2
     assert both["Table 1", "EDIT", "all"] == both["Table 1", "Std-CoT", "all"] == 5
     own = met[met["method"].isin(["EDIT", "DPO"])]
     gap = statistics.contrast(claims.by_domain(own).query("domain == 'all'"), "EDIT", "DPO")
-    shown = tables.by_method(met).query("table == 'Table 9' and domain == 'all'")
+    shown = beside_paper.by_method(met).query("table == 'Table 9' and domain == 'all'")
     levels = shown.set_index("method")["accuracy"]
     assert levels["EDIT"] - levels["DPO"] == pytest.approx(gap["difference"])
     alone = (
-        tables.on_common_seeds(met, ["EDIT", "Base student"]).groupby("method")["seed"].nunique()
+        beside_paper.on_common_seeds(met, ["EDIT", "Base student"])
+        .groupby("method")["seed"]
+        .nunique()
     )
     assert alone.to_dict() == {"Base student": 1, "EDIT": 5}
 
@@ -93,29 +95,29 @@ def test_methods_of_one_table_are_shown_by_the_seeds_that_all_have():
 def test_methods_without_a_common_seed_keep_their_own():
     met = predictions({"EDIT": 0.5, "DPO": 0.1}, seeds=4)
     met = met[(met["method"] == "DPO") == (met["seed"] > 1)]
-    assert len(tables.on_common_seeds(met, ["EDIT", "DPO"])) == len(met)
+    assert len(beside_paper.on_common_seeds(met, ["EDIT", "DPO"])) == len(met)
 
 
 def test_a_line_says_which_methods_were_not_run_and_who_runs_them(answered):
-    both = tables.by_method(answered)
+    both = beside_paper.by_method(answered)
     more = {name: profiles.load(name) for name in ("full", "mechanism")}
-    lines = {name: tables.left_out(part, more) for name, part in both.groupby("table")}
+    lines = {name: beside_paper.left_out(part, more) for name, part in both.groupby("table")}
     assert lines["Table 5"] == (
         "Not run here, but by make reproduce PROFILE=full: Std-CoT, repeat sampling; Std-CoT, dual "
         "CoTs."
     )
     assert "teacher, few-shot-CoT" in lines["Table 1"].partition("In no profile")[2]
     assert "SBS-MI" not in lines["Table 1"].partition("In no profile")[2]
-    assert "EDIT w/o KRSL" in tables.left_out(tables.by_weights(answered), more)
+    assert "EDIT w/o KRSL" in beside_paper.left_out(beside_paper.by_weights(answered), more)
     run = both[both["status"] == tables.RUN]
-    assert tables.left_out(run, more) == "Every method of this table was run."
+    assert beside_paper.left_out(run, more) == "Every method of this table was run."
 
 
 def test_the_first_profile_that_has_a_method_is_the_one_that_is_named():
     names = ["EDIT, words", "DPO", "EDIT", "EDIT, LE alone", "EDIT, nobody"]
     both = pd.DataFrame({"method": names, "status": tables.NOT_RUN})
     more = {name: profiles.load(name) for name in ("full", "mechanism", "kinds")}
-    assert tables.left_out(both, more) == (
+    assert beside_paper.left_out(both, more) == (
         "Not run here, but by make reproduce PROFILE=full: DPO; EDIT. "
         "Not run here, but by make reproduce PROFILE=mechanism: EDIT, words. "
         "Not run here, but by make reproduce PROFILE=kinds: EDIT, LE alone. "
@@ -125,10 +127,10 @@ def test_the_first_profile_that_has_a_method_is_the_one_that_is_named():
 
 def test_a_number_without_its_questions_is_not_blamed_on_a_method(answered):
     answered = answered[answered["method"].isin(["EDIT", "Std-CoT"])]
-    both = tables.by_task(answered.assign(task="date_understanding"))
+    both = beside_paper.by_task(answered.assign(task="date_understanding"))
     both = both[both["method"].isin(["EDIT", "Std-CoT"])]
     line = "Where a method that was run has no number, those questions are not asked here."
-    assert tables.left_out(both, {}) == line
+    assert beside_paper.left_out(both, {}) == line
 
 
 def test_how_far_a_method_moved_is_counted_answer_by_answer():
@@ -137,7 +139,7 @@ def test_how_far_a_method_moved_is_counted_answer_by_answer():
     after = [("B", 0, "p", "so 4", "4", False), ("B", 0, "q", "well", None, False)]
     elsewhere = [("B", 1, "p", "so 5", "5", False)]  # a seed that A lacks
     table = pd.DataFrame([*before, *after, *elsewhere], columns=columns)
-    found = tables.moved(table, "B", "A")
+    found = beside_paper.moved(table, "B", "A")
     assert found.to_dict() == {"answers": 2, "text": 1.0, "read": 0.5, "correct": 0.5}
 
 
