@@ -158,7 +158,8 @@ def _horizontal(n: int, height: float = 0.28) -> tuple[Figure, Axes]:
 
 # --- students: notebooks 04 to 06 -------------------------------------------------------------
 
-STUDENTS = {  # in the order of every figure
+STUDENTS = {  # and who taught them, in the order of every figure
+    "teacher": "#000000",
     "Base student": "#767676",
     "student, zero-shot": "#bfbfbf",
     "student, few-shot": "#a6a08c",
@@ -709,7 +710,6 @@ def composition(table: pd.DataFrame) -> Figure:
 
 # --- the quality of chains: notebook 07 -------------------------------------------------------
 
-WRITERS = {"teacher": "#000000", **STUDENTS}
 CHANCE = "#c0267e"
 FAMILIES = {"all": (-0.15, "full"), "no expressions": (0.15, "none")}  # how far off its row; fill
 OUTCOMES = {  # of an answer: colour, hatch
@@ -731,8 +731,8 @@ def foreseen(table: pd.DataFrame) -> Figure:
     for part, ax in axes.items():
         for row, method in enumerate(methods):
             missed = 100 * (1 - _only(table, {"part": part, "method": method})["accuracy"])
-            ax.plot(missed, [row] * len(missed), ".", color=STUDENTS[method], alpha=0.8)
-            ax.plot(missed.mean(), row, "|", color=STUDENTS[method], markersize=13)
+            ax.plot(missed, [row] * len(missed), ".", color=_colour(method), alpha=0.8)
+            ax.plot(missed.mean(), row, "|", color=_colour(method), markersize=13)
         _name_rows(ax, methods)
         ax.set(xlabel="not the first choice (%)")
     ax.set_xlim(0, None)
@@ -745,13 +745,13 @@ def first_mistakes(table: pd.DataFrame) -> Figure:
     Two rows a method: all families, and hollow those without expressions. Bars are 95 % intervals
     over seeds and questions. table: split, method, families, decided, low, high, chance.
     """
-    methods = [name for name in WRITERS if name in set(table["method"])]
+    methods = _students(table)
     figure, axes = _panels(_in_order(table["split"]), height=1.2 + 0.42 * len(methods))
     for split, ax in axes.items():
         for row in table[table["split"] == split].to_dict("records"):
             y = methods.index(row["method"]) + FAMILIES[row["families"]][0]
             fill = {"fillstyle": FAMILIES[row["families"]][1], "clip_on": False}
-            style = {"color": WRITERS[row["method"]], "marker": "o", "markersize": 4, **fill}
+            style = {"color": _colour(row["method"]), "marker": "o", "markersize": 4, **fill}
             _interval(ax, pd.Series(row), "decided", y, **style)
             ax.plot(100 * row["chance"], y, "D", color=CHANCE, markersize=3.5, **fill)
         _name_rows(ax, methods)
@@ -777,9 +777,9 @@ def gone_wrong(table: pd.DataFrame) -> Figure:
     splits = _in_order(table["split"])
     figure = _blank(height=0.8 + 2.4 * len(splits))
     axes = figure.subplots(len(splits), sharex=True, squeeze=False)[:, 0]
-    methods = [name for name in WRITERS if name in set(table["method"])]
+    methods = _students(table)
     looks = {
-        name: {"color": WRITERS[name], "linestyle": stroke, "marker": mark, "linewidth": 1.3}
+        name: {"color": _colour(name), "linestyle": stroke, "marker": mark, "linewidth": 1.3}
         | {"markersize": 4.5, "markerfacecolor": "white"}
         for name, stroke, mark in zip(methods, cycle(STROKES), cycle("os^DvPX*"))
     }
@@ -802,7 +802,7 @@ def reasons(table: pd.DataFrame) -> Figure:
 
     table: split, method, outcome (of OUTCOMES), share.
     """
-    methods = [name for name in WRITERS if name in set(table["method"])]
+    methods = _students(table)
     figure, axes = _panels(_in_order(table["split"]), height=0.9 + 0.33 * len(methods))
     for split, ax in axes.items():
         part = table[table["split"] == split]
@@ -836,7 +836,7 @@ def judged(table: pd.DataFrame) -> Figure:
     figure = _blank(height=2.9)
     ax = figure.subplots()
     means = table.groupby(["method", "question_id"])["score"].mean().dropna().reset_index()
-    colours = {name: colour for name, colour in WRITERS.items() if name in set(means["method"])}
+    colours = {name: _colour(name) for name in _students(means)}
     bars = {"bins": np.arange(0.5, 11), "stat": "percent", "common_norm": False, "shrink": 0.8}
     looks = {"multiple": "dodge", "palette": colours, "alpha": 1, "linewidth": 0, "legend": False}
     if colours:

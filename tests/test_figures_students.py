@@ -124,7 +124,7 @@ def squares():
     return table.assign(classifier="truth", n=[5, 1, 0, 2, 3, 4, 0, 6])
 
 
-WRITERS = ["teacher", "Std-CoT", "EDIT"]
+WRITERS = ["teacher", "Std-CoT", "EDIT", "a method without a colour of its own"]
 
 
 def firsts():
@@ -411,8 +411,8 @@ def test_scores_at_the_ends_of_the_scale_count_and_each_method_adds_up_to_all_qu
     given = {"teacher": [10] * 6, "Std-CoT": [1, 1, 2, 4.5, 10, 10], "EDIT": [1, 1, 1, 1, 1, None]}
     table = pd.DataFrame(given).rename_axis("question_id").reset_index()
     drawn = spread(figures.judged(table.melt("question_id", var_name="method", value_name="score")))
-    assert [sum(drawn[figures.WRITERS[name]]) for name in given] == pytest.approx([100] * 3)
-    counts = [6 / 100 * share for share in drawn[figures.WRITERS["Std-CoT"]]]
+    assert [sum(drawn[figures.STUDENTS[name]]) for name in given] == pytest.approx([100] * 3)
+    counts = [6 / 100 * share for share in drawn[figures.STUDENTS["Std-CoT"]]]
     assert counts == pytest.approx([2, 1, 0, 0, 1, 0, 0, 0, 0, 2])
 
 
