@@ -226,6 +226,38 @@ def loss_curves(curves: pd.DataFrame) -> Figure:
     return figure
 
 
+def preference_curves(curves: pd.DataFrame) -> Figure:
+    """NLL (nats per token) of both sides of pairs by update: a row a method, a line a rate.
+
+    Lines are means over seeds, bands their range; the scale is logarithmic, as a collapse is a
+    matter of powers of ten. curves: method, lr, seed, step, tokens (a column each), nll (above 0).
+    """
+    methods, sides = _students(curves), _in_order(curves["tokens"])
+    rates = sorted(set(curves["lr"]), reverse=True)  # the highest is the darkest
+    shades = sns.color_palette("cividis", len(rates) + 1)  # but for the last, which is too light
+    looks = {
+        rate: {"color": shade, "linestyle": stroke}
+        for rate, shade, stroke in zip(rates, shades, cycle(STROKES), strict=False)
+    }
+    figure = _blank(height=0.8 + 1.7 * len(methods))
+    axes = figure.subplots(len(methods), len(sides), sharex=True, sharey=True, squeeze=False)
+    for (row, method), (column, side) in product(enumerate(methods), enumerate(sides)):
+        part, ax = _only(curves, {"method": method, "tokens": side}), axes[row, column]
+        for rate, line in part.groupby("lr"):
+            steps = line.groupby("step")["nll"].agg(["mean", "min", "max"])
+            ax.plot(steps.index, steps["mean"], marker=".", markersize=4, **looks[rate])
+            band = {"color": looks[rate]["color"], "alpha": 0.2, "linewidth": 0}
+            ax.fill_between(steps.index, steps["min"], steps["max"], **band)
+        axes[row, 0].set_ylabel(method)
+        axes[0, column].set_title(side, fontsize=9)
+        axes[-1, column].set_xlabel("updates")
+    axes[0, 0].set_yscale("log")
+    figure.supylabel("NLL (nats per token)", fontsize=10)
+    sns.despine(figure)
+    _legend(figure, {f"rate {rate:g}": look for rate, look in looks.items()})
+    return figure
+
+
 def validation_accuracy(epochs: pd.DataFrame) -> Figure:
     """Accuracy (%) on validation questions after each epoch; a ring marks the epoch kept.
 
