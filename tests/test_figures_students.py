@@ -348,6 +348,18 @@ def test_only_a_decided_difference_is_filled():
     assert [dot.get_markerfacecolor() for dot in dots] == ["#222222", "white"]
 
 
+def test_a_claim_that_is_not_reproduced_has_a_dot_of_its_own():
+    shown = ["reproduced", "not decided", "not reproduced", "opposite"]
+    figure = figures.claims(verdicts().assign(difference=0.05, verdict=shown))
+    dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    dark, grey = figures.FACES["reproduced"], figures.FACES["not reproduced"]
+    assert [dot.get_markerfacecolor() for dot in dots] == [dark, "white", grey, dark]
+    legend = figure.legends[0]
+    names = [text.get_text() for text in legend.get_texts()]
+    handle = legend.legend_handles[names.index("this run, not reproduced")]
+    assert handle.get_markerfacecolor() == grey not in (dark, "white")
+
+
 def test_hollow_dots_are_explained():
     for figure in (figures.differences(differences()), figures.claims(verdicts())):
         legend = figure.legends[0]
