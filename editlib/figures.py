@@ -457,7 +457,8 @@ def claims(table: pd.DataFrame) -> Figure:
         looks.append({"fontweight": "bold"})
         for _, row in part.iterrows():
             _beside_paper(ax, row, len(names), FACES.get(row["verdict"], "white"))
-            names.append(f"{row['method']} less {row['baseline']} ({row['domain']})")
+            name = f"{row['method']} less {row['baseline']} ({row['domain']})"
+            names.append(name.replace(", self-consistency", " by vote"))
             looks.append({"color": "#767676" if pd.isna(row["difference"]) else "black"})
     ax.axvline(0, color="black", linewidth=1)
     _name_rows(ax, names)
@@ -481,7 +482,8 @@ def _points_axis(ax: Axes, table: pd.DataFrame) -> None:
     for start, end in zip(ax.get_xlim(), (-10, 10), strict=True):
         ax.axvspan(start, end, color=OUTSIDE, linewidth=0, zorder=0)
     ax.set_xlabel("difference (points)")
-    ax.set_title("grey: more than 10 points, drawn closer together (logarithmic)", fontsize=8)
+    title = "grey ground: more than 10 points, drawn closer together (logarithmic)"
+    ax.set_title(title, fontsize=8, loc="right")  # beside long names the axis is narrower than it
 
 
 def _beside_paper(ax: Axes, row: pd.Series, y: float, face: str) -> None:
