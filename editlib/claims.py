@@ -2,7 +2,8 @@
 
 A verdict takes the interval over seeds and questions, and a p value corrected for all claims that
 the run could test and all other comparisons of methods that are made beside them: one family. A
-difference that is not decided is not a difference of zero.
+difference that is not decided is not a difference of zero. Where no sign is shown, the same test is
+asked whether the difference may be as large as the paper's, as a family of its own.
 """
 
 from collections.abc import Sequence
@@ -12,13 +13,14 @@ import numpy as np
 import pandas as pd
 
 from editlib import paper, statistics
-from editlib.figures import DECIDED
+from editlib.figures import DECIDED, EXCLUDED
 from editlib.methods import EDIT_DISTANCE, KEYS, WEIGHTS
 
 LEVEL = 0.05  # of the corrected p value below which a claim is decided
 REPRODUCED, OPPOSITE = DECIDED
 UNDECIDED, NOT_RUN = "not decided at this size", "not run in this profile"
-VERDICTS = (REPRODUCED, OPPOSITE, UNDECIDED, NOT_RUN)
+NOT_REPRODUCED = EXCLUDED
+VERDICTS = (REPRODUCED, NOT_REPRODUCED, OPPOSITE, UNDECIDED, NOT_RUN)
 NEEDED = ("seeds_needed", "questions_needed", "seeds_same_questions")
 
 
@@ -43,6 +45,7 @@ BOTH = ("in domain", "out of domain")
 OTHER_WEIGHTS = [
     WEIGHTS[pair] for pair in paper.WEIGHTS if pair not in (paper.BEST, *paper.ONE_SIDE)
 ]
+VOTERS = tuple(paper.TABLE_8["method"])
 CLAIMS: tuple[Claim, ...] = (
     *_claims("EDIT beats imitation", "EDIT", "Std-CoT", "Table 1", BOTH),
     *_claims("it is not the longer training", "EDIT", "Std-CoT continued", "implied", BOTH),
@@ -63,11 +66,12 @@ CLAIMS: tuple[Claim, ...] = (
     *(Claim("its weights are the best", "EDIT", name, "all", "Table 4") for name in OTHER_WEIGHTS),
     *_claims("it is not the data volume", "EDIT", "Std-CoT, repeat sampling", "Table 5", BOTH),
     *_claims("it is not the data volume", "EDIT", "Std-CoT, dual CoTs", "Table 5", BOTH),
+    *(Claim("voting adds", paper.voted(name), name, "all", "Table 8") for name in VOTERS),
     *(
-        Claim("voting adds", paper.voted(name), name, "all", "Table 8")
-        for name in ("Std-CoT", "EDIT")
+        Claim("EDIT leads under voting", *map(paper.voted, ("EDIT", name)), "all", "Table 8")
+        for name in VOTERS
+        if name != "EDIT"
     ),
-    *_claims("EDIT leads under voting", *map(paper.voted, ("EDIT", "Std-CoT")), "Table 8"),
     *_claims("DPO in place of KRSL hurts", "EDIT w/o KRSL", "DPO", "Table 9"),
     *(
         Claim("edit distance finds the steps", "EDIT", f"EDIT, {name}", "all", "implied")
@@ -120,12 +124,14 @@ def verdicts(predictions: pd.DataFrame, beside: pd.DataFrame | None = None) -> p
 
     predictions: as with_votes returns them. beside: the other comparisons that are made of them
     (of statistics.compare), which are of the same family. Columns: those of Claim, paper, those of
-    statistics.compare, p_holm, verdict, and what this size can do: assumed, the difference that
-    is taken for real; assumed_from ("paper", or "this run" where the paper has none); power to
-    find it; detectable, the smallest difference found four times in five; seeds_needed and
-    questions_needed (each with the other as it is, all of them new); seeds_same_questions, the
-    seeds that suffice where only these very questions count. nan: no number is enough. These take
-    the level of one test in as many as were run.
+    statistics.compare, p_holm, p_paper of a test of the paper's difference in place of zero and
+    p_paper_holm, corrected for as many claims as have one (nan: the paper has no number, or nothing
+    is known of the spread), verdict, and what this size can do: assumed, the difference that is
+    taken for real; assumed_from ("paper", or "this run" where the paper has none); power to find
+    it; detectable, the smallest difference found four times in five; and, where the verdict is
+    UNDECIDED, seeds_needed and questions_needed (each with the other as it is, all of them new) and
+    seeds_same_questions, the seeds that suffice where only these very questions count. nan: no
+    number is enough. These take the level of one test in as many as were run.
     """
     domains = dict(iter(by_domain(predictions).groupby("domain")))
     rows = pd.DataFrame([vars(claim) | _found(claim, domains) for claim in CLAIMS])
@@ -134,8 +140,10 @@ def verdicts(predictions: pd.DataFrame, beside: pd.DataFrame | None = None) -> p
     alpha = level(*tests)
     reach = [_reach(row, domains, alpha) for row in rows.itertuples()]
     rows = pd.concat([rows, pd.DataFrame(reach)], axis=1)
-    rows = rows.astype(dict.fromkeys(NEEDED, "Int64"))
-    return rows.assign(verdict=[_verdict(row) for row in rows.itertuples()])
+    rows = rows.assign(p_paper_holm=statistics.holm(rows["p_paper"]))
+    rows = rows.assign(verdict=[_verdict(row) for row in rows.itertuples()])
+    open_ones = rows["verdict"] == UNDECIDED
+    return rows.assign(**{name: rows[name].where(open_ones).astype("Int64") for name in NEEDED})
 
 
 def decided(comparison: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFrame:
@@ -190,9 +198,10 @@ def _found(claim: Claim, domains: dict[str, pd.DataFrame]) -> dict:
 def _verdict(row) -> str:
     if row.seeds == 0:
         return NOT_RUN
-    if not row.p_holm < LEVEL:  # nan with one seed, which says nothing about the next
-        return UNDECIDED
-    return REPRODUCED if row.difference > 0 else OPPOSITE
+    if row.p_holm < LEVEL:  # nan with one seed, which says nothing about the next
+        return REPRODUCED if row.difference > 0 else OPPOSITE
+    excluded = row.p_paper_holm < LEVEL and row.difference < row.paper
+    return NOT_REPRODUCED if excluded else UNDECIDED
 
 
 def _reach(row, domains: dict[str, pd.DataFrame], alpha: float) -> dict:
@@ -200,7 +209,7 @@ def _reach(row, domains: dict[str, pd.DataFrame], alpha: float) -> dict:
     ours = np.isnan(row.paper)
     assumed = row.difference if ours else row.paper
     found = {"assumed": assumed, "assumed_from": "this run" if ours else "paper"}
-    reach = dict.fromkeys(("power", "detectable", *NEEDED), np.nan)
+    reach = dict.fromkeys(("p_paper", "power", "detectable", *NEEDED), np.nan)
     if row.seeds > 1:
         scores = statistics.paired(domains[row.domain], row.method, row.baseline).to_numpy()
         spread = statistics.spread(scores)
@@ -210,7 +219,9 @@ def _reach(row, domains: dict[str, pd.DataFrame], alpha: float) -> dict:
                 statistics.questions_needed(spread, assumed, row.seeds, alpha),
                 statistics.seeds_needed(spread, assumed, row.n, alpha, "same"),
             )
+            beyond = row.difference - row.paper
             reach = {
+                "p_paper": statistics.p_value(spread, beyond, row.seeds, row.n),
                 "power": statistics.power(spread, assumed, row.seeds, row.n, alpha),
                 "detectable": statistics.detectable(spread, row.seeds, row.n, alpha),
                 **dict(zip(NEEDED, needed, strict=True)),

@@ -195,11 +195,15 @@ MARKS = {  # who says it: colour, marker, how far above the middle of its row
 OUTSIDE = "#f0f0f0"  # the ground where a scale is another one
 MISSED = "#e3e3e3"  # differences that were likely to be missed
 DECIDED = ("reproduced", "opposite")  # verdicts on claims
+EXCLUDED = "not reproduced"  # no sign is decided, and an effect as large as the paper's is excluded
 BESIDE_PAPER = {  # the legend of ours beside theirs
     "this run, decided": {"color": "#222222", "marker": "o"},
     "this run, open": {"color": "#222222", "marker": "o", "markerfacecolor": "white"},
     "the paper": {"color": "#c0267e", "marker": "D"},
 }
+FACES = dict.fromkeys(DECIDED, MARKS["this run"][0]) | {
+    EXCLUDED: "#a0a0a0"
+}  # of our dot; else open
 
 
 def loss_curves(curves: pd.DataFrame) -> Figure:
@@ -427,7 +431,8 @@ def differences(table: pd.DataFrame) -> Figure:
     figure, axes = _panels(_in_order(table["split"]), height=1.1 + 0.4 * len(baselines))
     for split, ax in axes.items():
         for _, row in table[table["split"] == split].iterrows():
-            _beside_paper(ax, row, baselines.index(row["baseline"]), row["decided"])
+            face = MARKS["this run"][0] if row["decided"] else "white"
+            _beside_paper(ax, row, baselines.index(row["baseline"]), face)
         ax.axvline(0, color="black", linewidth=1)
         _name_rows(ax, [f"less {baseline}" for baseline in baselines])
         ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
@@ -438,7 +443,8 @@ def differences(table: pd.DataFrame) -> Figure:
 
 def claims(table: pd.DataFrame) -> Figure:
     """Every claim as a row: the difference that it speaks of (points), ours with its 95 % interval
-    over seeds and questions, and the paper's. To the right of zero is what is claimed.
+    over seeds and questions, and the paper's. To the right of zero is what is claimed. Our dot is
+    filled if a sign is decided, grey if an effect as large as the paper's is excluded, else open.
 
     Linear up to 10 points; beyond, where the ground is grey, logarithmic. table: claim, method,
     baseline, domain, paper, difference, low, high, verdict; rows that were not run show the paper's
@@ -451,15 +457,17 @@ def claims(table: pd.DataFrame) -> Figure:
         names.append(claim)
         looks.append({"fontweight": "bold"})
         for _, row in part.iterrows():
-            _beside_paper(ax, row, len(names), row["verdict"] in DECIDED)
-            names.append(f"{row['method']} less {row['baseline']} ({row['domain']})")
+            _beside_paper(ax, row, len(names), FACES.get(row["verdict"], "white"))
+            name = f"{row['method']} less {row['baseline']} ({row['domain']})"
+            names.append(name.replace(", self-consistency", " by vote"))
             looks.append({"color": "#767676" if pd.isna(row["difference"]) else "black"})
     ax.axvline(0, color="black", linewidth=1)
     _name_rows(ax, names)
     for label, look in zip(ax.get_yticklabels(), looks, strict=True):
         label.set(fontsize=7, **look)
     _points_axis(ax, drawn)
-    _legend(figure, BESIDE_PAPER)
+    excluded = BESIDE_PAPER["this run, open"] | {"markerfacecolor": FACES[EXCLUDED]}
+    _legend(figure, BESIDE_PAPER | {f"this run, {EXCLUDED}": excluded})
     sns.despine(figure)
     return figure
 
@@ -475,13 +483,14 @@ def _points_axis(ax: Axes, table: pd.DataFrame) -> None:
     for start, end in zip(ax.get_xlim(), (-10, 10), strict=True):
         ax.axvspan(start, end, color=OUTSIDE, linewidth=0, zorder=0)
     ax.set_xlabel("difference (points)")
-    ax.set_title("grey: more than 10 points, drawn closer together (logarithmic)", fontsize=8)
+    title = "grey ground: more than 10 points, drawn closer together (logarithmic)"
+    ax.set_title(title, fontsize=8, loc="right")  # beside long names the axis is narrower than it
 
 
-def _beside_paper(ax: Axes, row: pd.Series, y: float, decided: bool) -> None:
-    """Our difference with its interval, filled if decided, and the paper's beside it."""
+def _beside_paper(ax: Axes, row: pd.Series, y: float, face: str) -> None:
+    """Our difference with its interval, the dot filled with face, and the paper's beside it."""
     colour, marker, above = MARKS["this run"]
-    style = {"color": colour, "marker": marker, "markerfacecolor": colour if decided else "white"}
+    style = {"color": colour, "marker": marker, "markerfacecolor": face}
     _interval(ax, row, "difference", y - above, markersize=5, **style)
     colour, marker, above = MARKS["the paper"]
     ax.plot(100 * row["paper"], y - above, marker, color=colour, markersize=5)

@@ -141,7 +141,13 @@ def _over_both(scores: np.ndarray) -> tuple[float, float, float]:
         return mean, mean, float(mean == 0)
     error, freedom = variances.error(scores.shape[1], len(scores))
     half = error * stats.t.ppf((1 + CONFIDENCE) / 2, freedom)
-    return mean - half, mean + half, 2 * stats.t.sf(abs(mean) / error, freedom)
+    return mean - half, mean + half, p_value(variances, mean, scores.shape[1], len(scores))
+
+
+def p_value(variances: Spread, distance: float, seeds: int, questions: int) -> float:
+    """p of a two-sided t test, of a mean found at a distance from the one taken for true."""
+    error, freedom = variances.error(seeds, questions)
+    return 2 * stats.t.sf(abs(distance) / error, freedom)
 
 
 # --- tables -----------------------------------------------------------------------------------

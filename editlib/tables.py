@@ -23,6 +23,13 @@ def cell(row: pd.Series, of: str = "accuracy") -> str:
     return f"{value} ({100 * low:{sign}.1f} to {100 * high:{sign}.1f}{over})"
 
 
+def p_value(p: float) -> str:
+    """A p value as text, of four decimals where they say anything; "" where it is missing."""
+    if pd.isna(p):
+        return ""
+    return f"{p:.4f}" if p >= 0.0001 else "below 0.0001"
+
+
 def side_by_side(both: pd.DataFrame, rows: list[str], columns: str | None = None) -> pd.DataFrame:
     """Text for readers: one line for the values of rows, the paper's percentage and ours in pairs.
 

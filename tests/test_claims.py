@@ -40,6 +40,67 @@ def test_a_difference_the_other_way_is_opposite():
     assert verdict({"EDIT": 0.4, "Std-CoT": 0.7})["verdict"] == claims.OPPOSITE
 
 
+ABSENT = ("EDIT w/o KRSL", "DPO", "all")  # the paper: +36.2 points
+
+
+def test_a_difference_that_is_absent_though_the_paper_has_a_large_one_is_not_reproduced():
+    row = verdict({"EDIT w/o KRSL": 0.5, "DPO": 0.5}, *ABSENT)
+    assert row["verdict"] == claims.NOT_REPRODUCED
+    assert row["p_holm"] > claims.LEVEL > row["p_paper_holm"] and row["high"] < row["paper"]
+    assert row[list(claims.NEEDED)].isna().all()  # nothing is left to be decided
+
+
+def test_too_few_answers_cannot_exclude_the_difference_of_the_paper():
+    row = verdict({"EDIT w/o KRSL": 0.5, "DPO": 0.5}, *ABSENT, n=4, seeds=2)
+    assert row["verdict"] == claims.UNDECIDED and row["p_paper"] > 0
+
+
+def test_the_test_of_the_papers_difference_is_that_of_zero_on_scores_less_it():
+    frame = predictions({"EDIT": 0.5, "Std-CoT": 0.45})
+    row = verdict({"EDIT": 0.5, "Std-CoT": 0.45})
+    scores = statistics.paired(frame[frame["split"] == "test"], "EDIT", "Std-CoT").to_numpy()
+    assert row["p_paper"] == pytest.approx(statistics.estimate(scores - row["paper"]).p)
+    assert row["p"] == pytest.approx(statistics.estimate(scores).p) != row["p_paper"]
+
+
+def test_the_tests_of_the_papers_differences_are_corrected_for_one_another_alone():
+    frame = predictions({"EDIT": 0.5, "Std-CoT": 0.5, "Std-CoT continued": 0.5, "SBS": 0.5})
+    found = claims.verdicts(frame, statistics.compare(frame, "EDIT", ["Std-CoT", "another"]))
+    tested = found["p_paper"].notna()
+    assert tested.sum() == 3 < found["p"].notna().sum()  # the control has no number in the paper
+    assert found.loc[tested, "p_paper_holm"].min() == pytest.approx(3 * found["p_paper"].min())
+
+
+def test_a_difference_beyond_the_papers_is_never_called_not_reproduced():
+    row = pd.Series({"seeds": 3, "p_holm": 0.06, "p_paper_holm": 0.01, "paper": 0.02})
+    assert claims._verdict(pd.concat([row, pd.Series({"difference": 0.3})])) == claims.UNDECIDED
+    assert (
+        claims._verdict(pd.concat([row, pd.Series({"difference": 0.01})])) == claims.NOT_REPRODUCED
+    )
+
+
+def test_a_sign_as_claimed_is_reproduced_whatever_its_size():
+    row = verdict({"EDIT": 0.9, "Std-CoT": 0.4})
+    assert row["p_paper_holm"] < claims.LEVEL and row["difference"] > 2 * row["paper"]
+    assert row["verdict"] == claims.REPRODUCED
+
+
+def test_students_that_answer_alike_exclude_nothing():
+    frame = predictions({"EDIT w/o KRSL": 0.5})
+    found = claims.verdicts(pd.concat([frame, frame.assign(method="DPO")]))
+    row = found[found["baseline"] == "DPO"].squeeze()
+    assert row["difference"] == 0 and pd.isna(row["p_paper"])
+    assert row["verdict"] == claims.UNDECIDED
+
+
+def test_voters_are_those_of_the_papers_table():
+    leads = [claim for claim in claims.CLAIMS if claim.claim == "EDIT leads under voting"]
+    others = {paper.voted(name) for name in paper.TABLE_8["method"]} - {paper.voted("EDIT")}
+    assert {claim.baseline for claim in leads} == others
+    adds = {claim.baseline for claim in claims.CLAIMS if claim.claim == "voting adds"}
+    assert adds == set(paper.TABLE_8["method"])
+
+
 def test_no_difference_is_not_decided_and_says_how_many_seeds_would():
     row = verdict({"EDIT": 0.5, "Std-CoT": 0.5}, n=40, seeds=3)
     assert row["verdict"] == claims.UNDECIDED

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from editlib import figures, mistakes, profiles
+from editlib import figures, mistakes, paper, profiles
 
 STUDENTS = ["Base student", "Std-CoT", "EDIT"]
 SPLITS = ["test", "longer", "families"]
@@ -348,6 +348,18 @@ def test_only_a_decided_difference_is_filled():
     assert [dot.get_markerfacecolor() for dot in dots] == ["#222222", "white"]
 
 
+def test_a_claim_that_is_not_reproduced_has_a_dot_of_its_own():
+    shown = ["reproduced", "not decided", "not reproduced", "opposite"]
+    figure = figures.claims(verdicts().assign(difference=0.05, verdict=shown))
+    dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    dark, grey = figures.FACES["reproduced"], figures.FACES["not reproduced"]
+    assert [dot.get_markerfacecolor() for dot in dots] == [dark, "white", grey, dark]
+    legend = figure.legends[0]
+    names = [text.get_text() for text in legend.get_texts()]
+    handle = legend.legend_handles[names.index("this run, not reproduced")]
+    assert handle.get_markerfacecolor() == grey not in (dark, "white")
+
+
 def test_hollow_dots_are_explained():
     for figure in (figures.differences(differences()), figures.claims(verdicts())):
         legend = figure.legends[0]
@@ -366,6 +378,18 @@ def test_claims_show_what_was_run_or_reported_and_nothing_else():
         "EDIT less Std-CoT (all)",
         "EDIT less DPO (all)",
     ]
+
+
+def test_the_longest_names_of_claims_leave_room_for_the_axis_and_its_title():
+    name = "Std-CoT, repeat sampling"
+    figure = figures.claims(verdicts().assign(method=paper.voted(name), baseline=name))
+    figure.draw_without_rendering()
+    ax = figure.axes[0]
+    assert ax.get_yticklabels()[1].get_text() == f"{name} by vote less {name} (all)"
+    assert ax.get_window_extent().width > 0.3 * figure.bbox.width
+    (title,) = ax.findobj(lambda artist: "logarithmic" in getattr(artist, "get_text", str)())
+    extent = title.get_window_extent()
+    assert extent.x0 >= 0 and extent.x1 <= figure.bbox.width
 
 
 def test_claims_cut_nothing_off():
@@ -442,7 +466,8 @@ def test_shares_of_kinds_are_of_wrong_cots_with_a_twin_or_without():
 
 def test_claims_say_where_their_axis_is_not_linear():
     ax = figures.claims(verdicts()).axes[0]
-    assert "grey" in ax.get_title() and "logarithmic" in ax.get_title()
+    title = ax.get_title("right")
+    assert "grey" in title and "logarithmic" in title
     sides = [sorted((bar.get_x(), bar.get_x() + bar.get_width())) for bar in ax.patches]
     assert sides == [[ax.get_xlim()[0], -10], [10, ax.get_xlim()[1]]]
 

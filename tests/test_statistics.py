@@ -176,6 +176,14 @@ def test_the_error_is_that_of_errors_clustered_both_ways():
     assert error == pytest.approx(model.bse[0], rel=0.05)
 
 
+def test_the_p_value_of_an_assumed_mean_is_the_t_tests_where_seeds_alone_differ():
+    seeds = np.array([0.1, 0.3, 0.2, 0.5])
+    alone = statistics.Spread(seeds=seeds.var(ddof=1), questions=0.0, rest=0.0)
+    found = statistics.p_value(alone, seeds.mean() - 0.6, len(seeds), 50)
+    assert found == pytest.approx(stats.ttest_1samp(seeds, 0.6).pvalue)
+    assert found != pytest.approx(stats.ttest_1samp(seeds, 0).pvalue)
+
+
 def covered(estimates):
     return np.mean([low <= 0 <= high for low, high in estimates])
 

@@ -64,6 +64,11 @@ def test_a_family_stands_beside_the_subtask_of_its_name(answered):
     assert both["task"].iloc[-1] == paper.AVERAGE and both["accuracy"].iloc[-6:].isna().all()
 
 
+def test_a_small_p_value_is_not_shown_as_zero():
+    shown = [tables.p_value(p) for p in (0.03125, 0.0001, 3e-38, 0.0, np.nan)]
+    assert shown == ["0.0312", "0.0001", "below 0.0001", "below 0.0001", ""]
+
+
 def test_a_cell_shows_its_interval_where_there_is_one():
     row = {"accuracy": 0.5, "difference": -0.021, "low": -0.1, "high": 0.2}
     row = pd.Series(row | {"low_questions": 0.4, "high_questions": 0.6})
