@@ -55,7 +55,8 @@ def beside_greedy(wide: pd.DataFrame, votes: pd.DataFrame) -> pd.DataFrame:
             "method": votes["method"],
             "all: greedy": [f"{100 * share:.1f}" for share in votes["greedy"]],
             "vote less greedy": [cell(row, "difference") for _, row in votes.iterrows()],
-        }
+        },
+        dtype="str",
     )
     return wide.merge(found, how="left").fillna(NOT_RUN)
 

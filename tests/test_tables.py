@@ -158,7 +158,25 @@ def test_a_vote_stands_beside_one_greedy_answer_of_the_same_students():
     assert row["method"] == paper.voted("EDIT") and row["unread"] == 0.5
     assert (row["seeds"], row["n"]) == (2, 300)
     assert row["greedy"] == pytest.approx(greedy) and row["difference"] == pytest.approx(1 - greedy)
-    assert beside_paper.voting(met).empty
+    rows = beside_paper.by_method(both).query("table == 'Table 8'")
+    wide = tables.side_by_side(rows, ["method"], "domain")
+    shown = tables.beside_greedy(wide, beside_paper.voting(both)).set_index("method")
+    assert shown.loc[paper.voted("EDIT"), "all: greedy"] == f"{100 * greedy:.1f}"
+    assert shown.loc[paper.voted("EDIT"), "vote less greedy"].startswith(
+        f"+{100 * (1 - greedy):.1f} ("
+    )
+    assert shown.loc[paper.voted("SCOTT"), "vote less greedy"] == tables.NOT_RUN
+
+
+def test_without_a_vote_no_row_of_table_8_was_run(answered):
+    votes = beside_paper.voting(answered.assign(read="3"))
+    wide = pd.DataFrame({"method": [paper.voted("EDIT")]})
+    assert tables.beside_greedy(wide, votes).iloc[0, 1:].tolist() == [tables.NOT_RUN] * 2
+
+
+def test_all_voters_of_the_paper_vote_in_full():
+    voters = profiles.load("full").exam.self_consistency
+    assert voters == paper.TABLE_8["method"].tolist()
 
 
 def test_prompts_that_show_exemplars_are_told_from_those_that_show_none(tmp_path):
