@@ -12,7 +12,9 @@ import pandas as pd
 from editlib import claims, paper, statistics
 from editlib.methods import WEIGHTS
 from editlib.profiles import Profile
+from editlib.records import read_frame
 from editlib.tables import NOT_RUN, ONLY_HERE, RUN
+from editlib.workspace import Workspace
 
 BY_METHOD = {  # tables of methods by domain: title, methods in the paper's order
     "Table 1": ("Main results", list(dict.fromkeys(paper.TABLE_1["method"]))),
@@ -71,8 +73,8 @@ def by_task(predictions: pd.DataFrame) -> pd.DataFrame:
     """Table 3, subtasks by method: task, split, method, paper, the columns of summarise, status.
 
     Only the methods of Table 3. A family of puzzles stands beside the subtask of its name, in the
-    first split that asks it. Rows that can be compared come first; the paper's average, over
-    subtasks of which a run has a few, comes last and has none of ours.
+    first split that asks it; split is empty where none does. Rows that can be compared come first;
+    the paper's average, over subtasks of which a run has a few, comes last and has none of ours.
     """
     theirs = paper.TABLE_3.assign(task=paper.TABLE_3["task"].replace(paper.TASKS))
     first = predictions.groupby("task")["split"].transform("first")
@@ -81,6 +83,7 @@ def by_task(predictions: pd.DataFrame) -> pd.DataFrame:
     ours = statistics.summarise(mine, ["split", "task", "method"])
     theirs = theirs.rename(columns={"accuracy": "paper"})
     both = _with_status(theirs.merge(ours, on=["task", "method"], how="outer"))
+    both["split"] = both.groupby("task")["split"].transform("first").fillna("")
     rank = (
         both["status"].map([RUN, NOT_RUN, ONLY_HERE].index).groupby(both["task"]).transform("min")
     )
@@ -99,6 +102,54 @@ def by_weights(predictions: pd.DataFrame) -> pd.DataFrame:
     ours = levels(predictions, grid["method"]).query("domain == 'all'")
     both = _with_status(both.merge(ours, on="method", how="left"))
     return both.dropna(subset=["paper", "accuracy"], how="all").reset_index(drop=True)
+
+
+def voting(predictions: pd.DataFrame) -> pd.DataFrame:
+    """What voting adds to one greedy answer of the same students, on all questions (Table 8).
+
+    predictions: as claims.with_votes returns them. Returns method (the name of the vote), greedy
+    (accuracy, 0 to 1), unread (share of votes where no sample could be read), and those of
+    statistics.contrast, difference being vote less greedy; a row a method that votes here. Without
+    any there are no rows, and the first three columns alone.
+    """
+    marked, rows = predictions.assign(unread=predictions["read"].isna()), []
+    unread = marked.groupby("method")["unread"].mean()
+    for name in paper.TABLE_8["method"]:
+        if (vote := paper.voted(name)) in unread:
+            _, greedy = statistics.shared_scores(predictions, vote, name)
+            shares = {"greedy": greedy.to_numpy().mean(), "unread": unread[vote]}
+            rows.append(shares | statistics.contrast(predictions, vote, name))
+    return pd.DataFrame(rows, columns=None if rows else ["method", "greedy", "unread"])
+
+
+def leader(rows: pd.DataFrame, of: str = "accuracy") -> str:
+    """The methods with the highest number, and those with the next one, as text in percent.
+
+    rows: method and of (0 to 1; nan does not count), at least one.
+
+    >>> leader(pd.DataFrame({"method": ["A", "B, too", "C"], "accuracy": [0.5, 0.625, 0.625]}))
+    'B, too; C (62.5), then A (50.0)'
+    """
+    names = rows.dropna(subset=of).groupby(of)["method"].agg("; ".join).sort_index(ascending=False)
+    return ", then ".join(f"{found} ({100 * value:.1f})" for value, found in names[:2].items())
+
+
+def by_exemplars(ws: Workspace, predictions: pd.DataFrame) -> pd.DataFrame:
+    """How the untrained student answers where a few-shot prompt shows exemplars and where none.
+
+    Returns method, exemplars ("shown" or "none shown"), n (answers), and which shares (0 to 1) of
+    them are empty, unread and right (accuracy), nan of none. No rows where it was not asked so.
+    """
+    columns, rows = ["method", "exemplars", "n", "empty", "unread", "accuracy"], []
+    for method in filter(lambda name: "few-shot" in name, predictions["method"].unique()):
+        folder = ws.artifacts / "predictions" / method / "seed 0"
+        shown = read_frame(folder / "prompts.parquet").set_index("question")["shown"]
+        asked = predictions[predictions["method"] == method]
+        bare = asked["question_id"].map(shown) == 0
+        for exemplars, part in (("shown", asked[~bare]), ("none shown", asked[bare])):
+            shares = part["text"].str.strip().eq(""), part["read"].isna(), part["correct"]
+            rows.append((method, exemplars, len(part), *(share.mean() for share in shares)))
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _with_status(both: pd.DataFrame) -> pd.DataFrame:

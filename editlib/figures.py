@@ -327,15 +327,19 @@ def probes(table: pd.DataFrame) -> Figure:
 
 
 def accuracy_by_method(
-    accuracy: pd.DataFrame, summary: pd.DataFrame, guessing: Mapping[str, float]
+    accuracy: pd.DataFrame,
+    summary: pd.DataFrame,
+    guessing: Mapping[str, float],
+    on_top: str | None = None,
 ) -> Figure:
     """Accuracy (%) of each method and split; dots are seeds, bars 95 % intervals.
 
     accuracy: split, method, seed, accuracy. summary: of statistics.summarise by split and method;
     bars range over seeds and questions, or, dotted, over questions where there is one student.
-    guessing: accuracy by chance of each split, drawn as a dashed line.
+    guessing: accuracy by chance of each split, drawn as a dashed line. on_top: the method that
+    the others are compared with, in the first row.
     """
-    methods = _students(summary)
+    methods = sorted(_students(summary), key=lambda name: name != on_top)
     figure, axes = _panels(_in_order(summary["split"]), height=1.1 + 0.27 * len(methods))
     for split, ax in axes.items():
         for row, method in enumerate(methods):

@@ -52,6 +52,22 @@ def side_by_side(both: pd.DataFrame, rows: list[str], columns: str | None = None
     return wide.fillna("").reset_index()
 
 
+def beside_greedy(wide: pd.DataFrame, votes: pd.DataFrame) -> pd.DataFrame:
+    """Table 8 as side_by_side shows it, with what a greedy answer gets and what the vote adds.
+
+    votes: of beside_paper.voting; a method that it lacks was not run.
+    """
+    found = pd.DataFrame(
+        {
+            "method": votes["method"],
+            "all: greedy": [f"{100 * share:.1f}" for share in votes["greedy"]],
+            "vote less greedy": [cell(row, "difference") for _, row in votes.iterrows()],
+        },
+        dtype="str",
+    )
+    return wide.merge(found, how="left").fillna(NOT_RUN)
+
+
 # --- LaTeX ------------------------------------------------------------------------------------
 
 

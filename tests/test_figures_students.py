@@ -293,6 +293,17 @@ def test_accuracy_shows_each_split_method_and_what_guessing_gets():
         assert any(set(line.get_xdata()) == {25.0} for line in ax.lines)
 
 
+def test_the_method_that_others_are_compared_with_stands_on_top_with_its_own_numbers():
+    seeds, means, guessing = accuracies()
+    figure = figures.accuracy_by_method(seeds, means, guessing, on_top="EDIT")
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names == ["EDIT", "Base student", "Std-CoT"]
+    own = seeds.query("method == 'EDIT' and split == 'test'")["accuracy"]
+    dots = [line for line in figure.axes[0].lines if line.get_marker() == "."]
+    assert dots[0].get_xdata().tolist() == pytest.approx((100 * own).tolist())
+    assert set(dots[0].get_ydata()) == {0}
+
+
 def test_each_rate_of_a_preference_loss_has_a_line_of_its_own_in_the_row_of_its_method():
     figure = figures.preference_curves(preferences())
     assert [ax.get_ylabel() for ax in figure.axes] == ["DPO", "", "SimPO", ""]

@@ -1,10 +1,13 @@
 """The paper's tables beside ours leave nothing out, and LaTeX shows every character."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from editlib import beside_paper, claims, paper, profiles, statistics, tables
+from editlib.records import write_frame
 from editlib.workspace import open_workspace
 from tests.test_claims import predictions
 
@@ -58,7 +61,9 @@ def test_a_family_stands_beside_the_subtask_of_its_name(answered):
         "date_understanding",
         2,  # Std-CoT and EDIT, of six methods
     )
-    assert set(both["split"].dropna()) == {"test"}  # the first that asks it
+    asked = both["task"] == "date_understanding"
+    assert set(both.loc[asked, "split"]) == {"test"}  # the first that asks it, of every method
+    assert set(both.loc[~asked, "split"]) == {""}
     assert not both.duplicated(["task", "method"]).any()
     assert len(both) == len(paper.TABLE_3)
     assert both["task"].iloc[-1] == paper.AVERAGE and both["accuracy"].iloc[-6:].isna().all()
@@ -146,6 +151,54 @@ def test_how_far_a_method_moved_is_counted_answer_by_answer():
     table = pd.DataFrame([*before, *after, *elsewhere], columns=columns)
     found = beside_paper.moved(table, "B", "A")
     assert found.to_dict() == {"answers": 2, "text": 1.0, "read": 0.5, "correct": 0.5}
+
+
+def test_a_vote_stands_beside_one_greedy_answer_of_the_same_students():
+    met = predictions({"EDIT": 0.5, "Std-CoT": 0.4}, seeds=3).assign(read="3")
+    cast = met[(met["method"] == "EDIT") & (met["seed"] < 2)].assign(correct=True)
+    cast.loc[cast["seed"] == 0, "read"] = None
+    both = claims.with_votes(met, cast)
+    (row,) = beside_paper.voting(both).to_dict("records")
+    greedy = met[(met["method"] == "EDIT") & (met["seed"] < 2)]["correct"].mean()
+    assert row["method"] == paper.voted("EDIT") and row["unread"] == 0.5
+    assert (row["seeds"], row["n"]) == (2, 300)
+    assert row["greedy"] == pytest.approx(greedy) and row["difference"] == pytest.approx(1 - greedy)
+    rows = beside_paper.by_method(both).query("table == 'Table 8'")
+    wide = tables.side_by_side(rows, ["method"], "domain")
+    shown = tables.beside_greedy(wide, beside_paper.voting(both)).set_index("method")
+    assert shown.loc[paper.voted("EDIT"), "all: greedy"] == f"{100 * greedy:.1f}"
+    assert shown.loc[paper.voted("EDIT"), "vote less greedy"].startswith(
+        f"+{100 * (1 - greedy):.1f} ("
+    )
+    assert shown.loc[paper.voted("SCOTT"), "vote less greedy"] == tables.NOT_RUN
+
+
+def test_without_a_vote_no_row_of_table_8_was_run(answered):
+    votes = beside_paper.voting(answered.assign(read="3"))
+    wide = pd.DataFrame({"method": [paper.voted("EDIT")]})
+    assert tables.beside_greedy(wide, votes).iloc[0, 1:].tolist() == [tables.NOT_RUN] * 2
+
+
+def test_all_voters_of_the_paper_vote_in_full():
+    voters = profiles.load("full").exam.self_consistency
+    assert voters == paper.TABLE_8["method"].tolist()
+
+
+def test_prompts_that_show_exemplars_are_told_from_those_that_show_none(tmp_path):
+    shy = "student, few-shot-CoT"
+    texts = {"a": " ", "b": "The answer is 3", "c": "no end"}
+    met = pd.DataFrame({"question_id": texts.keys(), "text": texts.values()})
+    met = met.assign(method=shy, read=[None, "3", None], correct=[False, True, False])
+    met = pd.concat([met, met.assign(method="EDIT"), met.assign(method="student, zero-shot")])
+    folder = tmp_path / "predictions" / shy / "seed 0"
+    folder.mkdir(parents=True)
+    prompts = pd.DataFrame({"question": ["c", "b", "a"], "shown": [2, 0, 1]})
+    write_frame(folder / "prompts.parquet", prompts)
+    found = beside_paper.by_exemplars(SimpleNamespace(artifacts=tmp_path), met)
+    assert found.values.tolist() == [
+        [shy, "shown", 2, 0.5, 1.0, 0.0],
+        [shy, "none shown", 1, 0.0, 0.0, 1.0],
+    ]
 
 
 def test_latex_has_the_rules_of_booktabs_and_escapes_everything():
