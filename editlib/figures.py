@@ -5,6 +5,7 @@ eyes and differ in grey.
 """
 
 import math
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle, product
 
@@ -340,7 +341,7 @@ def accuracy_by_method(
     the others are compared with, in the first row.
     """
     methods = sorted(_students(summary), key=lambda name: name != on_top)
-    figure, axes = _panels(_in_order(summary["split"]), height=1.1 + 0.27 * len(methods))
+    figure, axes = _panels(_in_order(summary["split"]), height=1.1 + 0.3 * len(methods))
     for split, ax in axes.items():
         for row, method in enumerate(methods):
             own = {"split": split, "method": method}
@@ -354,8 +355,11 @@ def accuracy_by_method(
             seeds = 100 * _only(accuracy, own)["accuracy"]
             ax.plot(seeds, [row] * len(seeds), ".", color="black", alpha=0.6, zorder=3)
         ax.axvline(100 * guessing[split], color="black", linestyle="--", linewidth=1)
-        _name_rows(ax, methods)
-        ax.set_xlabel("accuracy (%)", fontsize=8)  # panels beside long names are narrow
+        _name_rows(
+            ax, [textwrap.fill(name, 30) for name in methods]
+        )  # beside long ones panels are narrow
+        ax.tick_params(axis="y", labelsize=8)
+        ax.set_xlabel("accuracy (%)", fontsize=8)
         ax.xaxis.set_major_locator(MultipleLocator(25))
     ax.set_xlim(0, None)
     legend = {
