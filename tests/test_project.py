@@ -168,6 +168,12 @@ def test_every_figure_that_a_notebook_saves_is_shown():
     assert saved > 1
 
 
+def test_no_notebook_links_to_what_lies_elsewhere_from_its_executed_copy():
+    for path in sorted(ROOT.glob("notebooks/*.ipynb")):
+        for cell in nbformat.read(path, as_version=4).cells:
+            assert not re.search(r"\]\((\.\.|\w+/)", cell.source), (path.name, cell.id)
+
+
 def test_the_rates_of_mini_are_those_that_the_search_put_first():
     rates = pd.read_csv(ROOT / "results" / "search" / "mini" / "tables" / "rates.csv")
     best = rates.loc[rates.groupby("objective")["accuracy"].idxmax()].set_index("objective")["lr"]
