@@ -52,14 +52,14 @@ def by_method(predictions: pd.DataFrame) -> pd.DataFrame:
     Returns table, method, domain, paper, the columns of levels, status. A number that the paper
     does not print and the run lacks has no row.
     """
+    shown = _methods(predictions)
     ours = pd.concat(
-        levels(predictions, methods).assign(table=table)
-        for table, (_, methods) in BY_METHOD.items()
+        levels(predictions, methods).assign(table=table) for table, methods in shown.items()
     )
     theirs = pd.DataFrame(
         [
             (table, method, domain, paper.level(method, benchmarks))
-            for table, (_, methods) in BY_METHOD.items()
+            for table, methods in shown.items()
             for method in methods
             for domain, benchmarks in paper.DOMAINS.items()
         ],
@@ -67,6 +67,20 @@ def by_method(predictions: pd.DataFrame) -> pd.DataFrame:
     )
     both = _with_status(theirs.merge(ours, on=["table", "method", "domain"], how="left"))
     return both.dropna(subset=["paper", "accuracy"], how="all").reset_index(drop=True)
+
+
+def _methods(predictions: pd.DataFrame) -> dict[str, list[str]]:
+    """The methods of each table; Table 8 ends with the votes that are taken here alone."""
+    found = {table: methods for table, (_, methods) in BY_METHOD.items()}
+    votes = map(paper.voted, _voters(predictions))
+    return found | {"Table 8": list(dict.fromkeys([*found["Table 8"], *votes]))}
+
+
+def _voters(predictions: pd.DataFrame) -> list[str]:
+    """The methods whose students vote here, those of Table 8 first."""
+    there = list(predictions["method"].unique())
+    names = dict.fromkeys([*paper.TABLE_8["method"], *there])
+    return [name for name in names if paper.voted(name) in there]
 
 
 def by_task(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -114,11 +128,11 @@ def voting(predictions: pd.DataFrame) -> pd.DataFrame:
     """
     marked, rows = predictions.assign(unread=predictions["read"].isna()), []
     unread = marked.groupby("method")["unread"].mean()
-    for name in paper.TABLE_8["method"]:
-        if (vote := paper.voted(name)) in unread:
-            _, greedy = statistics.shared_scores(predictions, vote, name)
-            shares = {"greedy": greedy.to_numpy().mean(), "unread": unread[vote]}
-            rows.append(shares | statistics.contrast(predictions, vote, name))
+    for name in _voters(predictions):
+        vote = paper.voted(name)
+        _, greedy = statistics.shared_scores(predictions, vote, name)
+        shares = {"greedy": greedy.to_numpy().mean(), "unread": unread[vote]}
+        rows.append(shares | statistics.contrast(predictions, vote, name))
     return pd.DataFrame(rows, columns=None if rows else ["method", "greedy", "unread"])
 
 

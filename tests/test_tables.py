@@ -173,15 +173,30 @@ def test_a_vote_stands_beside_one_greedy_answer_of_the_same_students():
     assert shown.loc[paper.voted("SCOTT"), "vote less greedy"] == tables.NOT_RUN
 
 
+def test_a_vote_that_the_paper_lacks_follows_those_of_table_8():
+    met = predictions({"Std-CoT continued": 0.4, "EDIT": 0.5}, seeds=2).assign(read="3")
+    both = claims.with_votes(met, met)
+    votes = [paper.voted(name) for name in ("EDIT", "Std-CoT continued")]
+    assert beside_paper.voting(both)["method"].tolist() == votes
+    rows = beside_paper.by_method(both).query("table == 'Table 8'")
+    shown = rows.drop_duplicates("method").set_index("method")["status"]
+    assert list(shown.index)[-1] == votes[1] and set(shown.index[:-1]) == {
+        paper.voted(name) for name in paper.TABLE_8["method"]
+    }
+    assert shown[votes[1]] == tables.ONLY_HERE
+
+
 def test_without_a_vote_no_row_of_table_8_was_run(answered):
     votes = beside_paper.voting(answered.assign(read="3"))
     wide = pd.DataFrame({"method": [paper.voted("EDIT")]})
     assert tables.beside_greedy(wide, votes).iloc[0, 1:].tolist() == [tables.NOT_RUN] * 2
 
 
-def test_all_voters_of_the_paper_vote_in_full():
-    voters = profiles.load("full").exam.self_consistency
-    assert voters == paper.TABLE_8["method"].tolist()
+@pytest.mark.parametrize("profile", ["full", "full-gpu"])
+def test_every_method_votes_in_full_those_of_the_paper_among_them(profile):
+    settings = profiles.load(profile)
+    assert settings.exam.self_consistency == settings.training.methods
+    assert {*paper.TABLE_8["method"]} <= {*settings.training.methods}
 
 
 def test_prompts_that_show_exemplars_are_told_from_those_that_show_none(tmp_path):
