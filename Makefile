@@ -6,7 +6,7 @@ PROFILE = mini#     a name in editlib/profiles, or the path of a YAML file
 RESULTS =#          where to write; empty: results/
 SET     =#          settings to change: SET="training.krsl.lr=1e-4 teacher.seed=1"
 PARAMS  =#          notebook parameters to change: PARAMS="examples=3"
-ONLY    =#          notebooks to run: ONLY="03 05"
+ONLY    =#          notebooks to run, or tables of bench: ONLY="03 05", ONLY=kills
 FROM    =#          first notebook to run: FROM=04
 FORCE   =#          1: run notebooks that are unchanged too
 LAB     =#          options of JupyterLab: LAB="--allow-root --port 9000"
@@ -20,7 +20,7 @@ HEEDED_BY_search    = RESULTS SET
 HEEDED_BY_studies   = PROFILE RESULTS SET
 HEEDED_BY_lab       = PROFILE RESULTS SET LAB
 HEEDED_BY_report    = PROFILE RESULTS SET
-HEEDED_BY_bench     = RESULTS
+HEEDED_BY_bench     = RESULTS ONLY
 HEEDED_BY_clean     = PROFILE RESULTS
 GIVEN := $(foreach name,$(HEEDED_BY_reproduce) LAB,$(and $(filter command,$(origin $(name))),\
          $($(name)),$(name)))
@@ -77,8 +77,8 @@ report: $(BUILT) ## rebuild report.html and the results table of README.md (seco
 test: $(BUILT) ## run the tests (6 to 9 min on 2 cores, offline)
 	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal
 
-bench: $(BUILT) ## time the fast paths beside plain ones, write results/bench/ (6 to 12 min on 2 cores)
-	@$(RUN) -m editlib.bench --results "$${RESULTS:-results}/bench"
+bench: $(BUILT) ## time the fast paths beside plain ones, write results/bench/ (5 min on 2 cores)
+	@$(RUN) -m editlib.bench --results "$${RESULTS:-results}/bench" $(if $(ONLY),--only $(ONLY))
 
 lint: $(BUILT) ## check style, and that notebook sources hold no outputs (seconds)
 	@$(RUN) -m ruff check .

@@ -99,19 +99,18 @@ def test_scale_measures_each_stage_of_a_run_that_made_its_pairs():
 
 def test_one_table_can_be_made_alone_beside_those_that_are_kept(tmp_path, monkeypatch):
     whole = {"memory": pd.DataFrame({"mb": [1 / 3]}), "scale": pd.DataFrame({"pairs": [7]})}
-    write(tmp_path, whole, {})
+    write(tmp_path, whole)
     machine, memory = (tmp_path / name for name in ("machine.json", "memory.csv"))
-    before, first = memory.read_bytes(), json.loads(machine.read_text())
+    before, (first,) = memory.read_bytes(), json.loads(machine.read_text())
     asked = []
     monkeypatch.setattr(scale, "stages", lambda sizes: asked.append(sizes) or [{"pairs": 8}])
     arguments = ["bench", "--only", "scale", "--pairs", "5", "--results", str(tmp_path)]
     monkeypatch.setattr("sys.argv", arguments)
     main()
     assert asked == [[5]] and pd.read_csv(tmp_path / "scale.csv")["pairs"].item() == 8
-    now = json.loads(machine.read_text())
-    later = now.pop("later")
-    assert memory.read_bytes() == before and now == first
-    assert list(later) == ["scale"] and later["scale"]["hardware"] == first["hardware"]
+    assert memory.read_bytes() == before and first["tables"] == ["memory", "scale"]
+    runs = json.loads(machine.read_text())
+    assert runs == [first | {"tables": ["scale"]}, first | {"tables": ["memory"]}]
     page = (tmp_path / "README.md").read_text()
     assert "| 8 |" in page and "| 7 |" not in page and "| 0.333 |" in page
 
@@ -222,7 +221,7 @@ def test_the_page_shows_what_the_tables_hold(tmp_path):
         "teacher": pd.DataFrame({"requests": [4000], "share": [0.9]}),
         "kills": pd.DataFrame({"kills": [50], "lost": [0]}),
     }
-    write(tmp_path, tables, {})  # no mirror, no replay
+    write(tmp_path, tables)  # no mirror, no replay
     page = (tmp_path / "README.md").read_text()
     for row in (
         "| sum | 1.23e+03 |",

@@ -120,22 +120,17 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # bytes, on a Mac
 
 
-def write_machine(folder: Path, **more) -> str:
-    """Say in machine.json what the numbers beside it were measured on; returns its text."""
-    return _write_json(folder, {"commit": commit(), "hardware": hardware(), **more})
+def write_machine(folder: Path, tables: Iterable[str], **more) -> str:
+    """Say in machine.json what these tables were measured on; returns its text.
 
-
-def write_later(folder: Path, tables: Iterable[str]) -> str:
-    """Say in machine.json which tables are younger than the others; returns its text."""
-    told = json.loads((folder / "machine.json").read_text(encoding="utf-8"))
-    where = {"commit": commit(), "hardware": hardware()}
-    later = told.get("later", {}) | {name: where for name in tables}
-    return _write_json(folder, told | {"later": later})
-
-
-def _write_json(folder: Path, told: dict) -> str:
-    text = json.dumps(told, indent=1) + "\n"
-    atomic_write(folder / "machine.json", lambda file: file.write_text(text, encoding="utf-8"))
+    It is a list of runs, the last one first. A table stands with the run that made it last.
+    """
+    path, tables = folder / "machine.json", list(tables)
+    told = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    older = [run | {"tables": [t for t in run["tables"] if t not in tables]} for run in told]
+    now = {"tables": tables, "commit": commit(), "hardware": hardware(), **more}
+    text = json.dumps([now, *(run for run in older if run["tables"])], indent=1) + "\n"
+    atomic_write(path, lambda file: file.write_text(text, encoding="utf-8"))
     return text
 
 

@@ -139,7 +139,8 @@ def main() -> None:
     model = steps.student(SHAPES[options.shape], device, torch.bfloat16)
     versions = {"torch": torch.__version__, "cuda": torch.version.cuda}
     lengths = "BBH, in words and marks" if duals else "puzzles, in words and marks"
-    machine = write_machine(options.results, **versions, shape=options.shape, lengths=lengths)
+    of = {"shape": options.shape, "lengths": lengths}
+    machine = write_machine(options.results, ["steps"], **versions, **of)
     done = []
     for cell in cells(fitting, options.pairs):
         for row in attempt(model, *cell):

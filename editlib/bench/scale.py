@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from editlib import pipeline, puzzles
+from editlib import cores, pipeline, puzzles
 from editlib.bench import in_fresh_process, peak_mb
 from editlib.records import Question
 from editlib.workspace import Workspace, open_workspace
@@ -24,11 +24,13 @@ STEPS = 4  # of a puzzle, as in training
 def stages(sizes: Sequence[int]) -> list[dict]:
     """Every stage up to key steps, each in a fresh process, for several numbers of questions.
 
+    The numbers are worked on side by side, so seconds are those of a busy machine.
+
     All prompts are put to the puzzle teacher of mini, and what it says is stored: some 20 KB of
     disk a question. Returns rows of work, questions, pairs (that came of them), seconds, cpu_ms (of
     a processor, a question: what else the machine does counts less in it), mb.
     """
-    return [row for size in sizes for row in _stages(size)]
+    return [row for rows in cores.run_all(_stages, sizes, desc="scale") for row in rows]
 
 
 def _stages(size: int) -> list[dict]:

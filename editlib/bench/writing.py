@@ -10,7 +10,7 @@ from editlib.bench import REPEATS, Baseline, Benchmark, one_thread
 
 BATCH = 128
 PROMPT, NEW = 80, 96  # tokens, of the fixed lengths
-NEW_REAL = 224  # tokens at most, as in the profile mini
+REAL, NEW_REAL = 64, 224  # puzzles of a batch, tokens at most as in the profile mini
 TASKS, SHOWN, NEW_FEW = 2, 1_000, 16  # SHOWN: tokens of exemplars, about those of BBH
 CONTEXT = 2_048  # tokens
 
@@ -36,8 +36,8 @@ def benchmarks() -> list[Benchmark]:
         ),
         Benchmark(
             "decoding",
-            f"{2 * BATCH} puzzles, 1 thread",
-            lambda i: kit(base, tokenizer, real[i]),
+            f"{2 * REAL} puzzles in batches of {REAL}, 1 thread",
+            lambda i: kit(base, tokenizer, real[i], batch=REAL),
             {"generate": Baseline(lambda i: unsorted(base, tokenizer, real[i]), 2.5)},
         ),
         Benchmark(
@@ -72,9 +72,9 @@ def _few(rows: list[Ids], vocabulary: int) -> list[Ids]:
 
 
 def _real(tokenizer) -> list[Ids]:
-    asked = puzzles.questions("test", REPEATS * 2 * BATCH // len(puzzles.IN_DOMAIN) + 1)
+    asked = puzzles.questions("test", REPEATS * 2 * REAL // len(puzzles.IN_DOMAIN) + 1)
     ids = [batching.prompt_ids(tokenizer, prompts.student(each.text)) for each in asked]
-    return [ids[i::REPEATS][: 2 * BATCH] for i in range(REPEATS)]
+    return [ids[i::REPEATS][: 2 * REAL] for i in range(REPEATS)]
 
 
 @one_thread()
@@ -98,18 +98,20 @@ def unsorted(model: PreTrainedModel, tokenizer, rows: Ids) -> Ids:
     """Batches in the order of the questions."""
     return [
         ids
-        for start in range(0, len(rows), BATCH)
-        for ids in generate(model, tokenizer, rows[start : start + BATCH], NEW_REAL)
+        for start in range(0, len(rows), REAL)
+        for ids in generate(model, tokenizer, rows[start : start + REAL], NEW_REAL)
     ]
 
 
 @one_thread()
-def kit(model: PreTrainedModel, tokenizer, rows: Ids, new: int = NEW_REAL) -> Ids:
+def kit(
+    model: PreTrainedModel, tokenizer, rows: Ids, new: int = NEW_REAL, batch: int = BATCH
+) -> Ids:
     begun = decoding.Beginnings(model, rows)
     rows = sorted(rows, key=begun.place)
     write = partial(decoding.continuations, model, tokenizer, max_new_tokens=new, begun=begun)
     return [
-        ids for start in range(0, len(rows), BATCH) for ids in write(rows[start : start + BATCH])
+        ids for start in range(0, len(rows), batch) for ids in write(rows[start : start + batch])
     ]
 
 
