@@ -2,13 +2,13 @@
 
 A value in a chain is either decided there, so that a mistake of a known kind can strike, or copied
 from the question or an earlier step; the rest of the text is wording. This is not the paper's key
-step, which is what changes between two CoTs: copying includes the choice of what comes next. Two
-questions are asked of
-each student. Along the right chain: at which of these tokens is it unsure? In its own chains: at
-which does it first go wrong?
+step, which is what changes between two CoTs: copying includes the choice of what comes next. Where
+a sentence could as well have been worded otherwise, no student can know how it goes on: that token
+is free, and of none of these parts. Two questions are asked of each student. Along the right
+chain: at which tokens is it unsure? In its own chains: at which does it first go wrong?
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -36,7 +36,8 @@ from editlib.methods import phases
 from editlib.records import Question, read_frame, write_frame
 from editlib.workspace import Workspace
 
-PARTS = ("decided", "copied", "wording")  # of a right chain; each token is of one
+PARTS = ("decided", "copied", "wording")  # of a right chain, whose tokens are each of one ...
+FREE = "free"  # ... or of this, which is compared with none
 BATCH = 8  # rows: the logits of more would not fit a processor's cache
 EXPRESSIONS = ("boolean_expressions", "multistep_arithmetic")  # each step copies what is left
 PLACES = 41  # of a text, from its start to its end
@@ -48,9 +49,9 @@ CODE = (bases, batching, checking, keysteps, objectives, prompts, puzzles, stude
 def gold_path(ws: Workspace, split: str = "test") -> pd.DataFrame:
     """How well each student, and the untrained base, foresees the right chains of a split.
 
-    Returns method, seed, question_id, task, part (in the order of PARTS), tokens, nll (nats,
-    mean per token), accuracy (share of tokens that would be its first choice, given the right ones
-    before).
+    Returns method, seed, question_id, task, part (in the order of PARTS, then FREE), tokens, nll
+    (nats, mean per token), accuracy (share of tokens that would be its first choice, given the
+    right ones before).
     """
     methods, seeds = ws.profile.training.methods, ws.profile.training.seeds
     examined = [(grid.UNTRAINED, 0), *((method, seed) for method in methods for seed in seeds)]
@@ -64,7 +65,8 @@ def gold_path(ws: Workspace, split: str = "test") -> pd.DataFrame:
     make = partial(_gold_path, ws, split, examined)
     folder = ws.stage(f"gold path/{split}", make, code=code, params=params)
     gold = read_frame(folder / "gold_path.parquet")
-    return gold.sort_values("part", key=lambda part: part.map(PARTS.index), kind="stable")
+    order = (*PARTS, FREE)
+    return gold.sort_values("part", key=lambda part: part.map(order.index), kind="stable")
 
 
 def _gold_path(ws: Workspace, split: str, examined: list[tuple[str, int]], folder: Path) -> None:
@@ -84,8 +86,7 @@ def right_chains(questions: Sequence[Question], tokenizer) -> list[dict]:
     """
     segment, rows = keysteps.TokenSegmenter(tokenizer), []
     for question in questions:
-        voice = puzzles.Voice(question.text)
-        text = puzzles.reason(puzzles.read_question(question.text), voice).text
+        text, free = free_places(question.text)
         segments = segment(text)
         rows.append(
             {
@@ -93,20 +94,55 @@ def right_chains(questions: Sequence[Question], tokenizer) -> list[dict]:
                 "task": question.task,
                 "prompt": batching.prompt_ids(tokenizer, prompts.student(question.text)),
                 "response": segments.ids,
-                "part": parts(question.text, text, segments.spans),
+                "part": parts(question.text, text, segments.spans, free),
             }
         )
     return rows
 
 
-def parts(question: str, text: str, spans: Sequence[tuple[int, int]]) -> np.ndarray:
-    """The part of a chain that each token, text[start:end], is of; str (tokens,)."""
+class _Habits(puzzles.Voice):
+    """Words a right chain by habit, but one set of wordings otherwise; remembers what it met."""
+
+    def __init__(self, question: str, otherwise: Mapping[tuple[str, ...], str] | None = None):
+        super().__init__(question)
+        self.otherwise, self.met = otherwise or {}, {}
+
+    def word(self, wordings: tuple[str, ...], place: str, cursor: int) -> tuple[str, int]:
+        self.met[wordings], cursor = super().word(wordings, place, cursor)
+        return self.otherwise.get(wordings, self.met[wordings]), cursor
+
+
+def free_places(question: str) -> tuple[str, set[int]]:
+    """The right chain of a puzzle, and at which characters another wording would part from it.
+
+    A chain words alike what it says again, so each set of wordings leaves a choice once, where it
+    is first used.
+    """
+    puzzle, habits = puzzles.read_question(question), _Habits(question)
+    text = puzzles.reason(puzzle, habits).text
+    others = [
+        puzzles.reason(puzzle, _Habits(question, {wordings: other})).text
+        for wordings, habit in habits.met.items()
+        for other in {*wordings} - {habit}
+    ]
+    return text, {keysteps.common_prefix(text, other) for other in others}
+
+
+def parts(
+    question: str, text: str, spans: Sequence[tuple[int, int]], free: Collection[int] = ()
+) -> np.ndarray:
+    """The part of a chain that each token, text[start:end], is of; str (tokens,).
+
+    free: places of free_places(); a token that covers one is FREE, whatever else it is.
+    """
     values = [value for step in checking.check(question, text).steps for value in step.values]
     places = {
         key: keysteps.overlaps(spans, [(v.start, v.end) for v in values if v.key is key])
         for key in (True, False)
     }
-    return np.select([places[True], places[False]], PARTS[:2], default=PARTS[2])
+    open_ones = keysteps.overlaps(spans, [(place, place + 1) for place in free])
+    named = [open_ones, places[True], places[False]]
+    return np.select(named, (FREE, *PARTS[:2]), default=PARTS[2])
 
 
 def _foreseen(ws: Workspace, rows: list[dict], student: tuple[str, int]) -> pd.DataFrame:

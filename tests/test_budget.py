@@ -20,5 +20,5 @@ def test_a_row_counts_its_prompts_and_all_that_is_learnt(row, tokens):
 
 
 def test_updates_beyond_an_epoch_read_rows_of_mean_length():
-    rows = [{"prompt": [1], "response": [2] * n} for n in (1, 3)]
-    assert [budget.tokens_read(rows, SFT, n) for n in (1, 3)] == [6, 18]
+    rows = [{"prompt": [1], "response": [2] * n} for n in (1, 2, 3)]  # 2 and 1 an epoch
+    assert [budget.tokens_read(rows, SFT, n) for n in (1, 2, 3, 4)] == [6, 9, 15, 18]

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from editlib import bases, batching, pivots, profiles, students
+from editlib import bases, batching, keysteps, pivots, profiles, students
 from editlib.puzzles import Voice, questions, read_question, reason
 from editlib.records import Question
 
@@ -168,4 +168,22 @@ def test_a_right_chain_is_that_of_the_solver_and_every_token_has_a_part():
     (row,) = pivots.right_chains([asked], tokenizer)
     text = reason(read_question(TEXT), Voice(TEXT)).text
     assert row["response"] == batching.response_ids(tokenizer, text)
-    assert len(row["part"]) == len(row["response"]) and set(row["part"]) == set(pivots.PARTS)
+    assert len(row["part"]) == len(row["response"])
+    assert set(row["part"]) == {*pivots.PARTS, pivots.FREE}
+
+
+def test_a_token_is_free_where_another_wording_would_part_from_the_chain():
+    asked, places, hits = questions("test", 4), 0, 0
+    for question in asked:
+        text, free = pivots.free_places(question.text)
+        puzzle = read_question(question.text)
+        assert text == reason(puzzle, Voice(question.text)).text
+        told = [reason(puzzle, Voice(f"other habits {n}")).text for n in range(8)]
+        parted = {keysteps.common_prefix(text, other) for other in told if other != text}
+        places, hits = places + len(parted), hits + len(parted & free)
+    assert places > len(asked) and hits == places
+    spans = [(i, i + 1) for i in range(len(text))]
+    marked = pivots.parts(question.text, text, spans, free)
+    assert {i for i, part in enumerate(marked) if part == pivots.FREE} == {
+        place for place in free if place < len(text)
+    }
