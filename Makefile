@@ -65,7 +65,7 @@ search: $(BUILT) ## choose learning rates on validation questions, equally for a
 		--set "training.simpo.lr=1.0e-4 training.simpo.also_try=[1.0e-5, 3.0e-5, 3.0e-4, 1.0e-3]" \
 		$(if $(SET),--set "$$SET")
 
-studies: $(BUILT) ## vary teacher and base student, write results/studies/ (mini: 3.5 hours on 2 cores)
+studies: $(BUILT) ## vary teacher and base student, write results/studies/ (mini: 2.5 hours on 2 cores)
 	@$(RUN) -m editlib.studies $(WHERE)
 
 lab: $(BUILT) ## open the notebooks in JupyterLab (seconds)
