@@ -67,7 +67,7 @@ def test_students_of_every_size_try_the_same_rates(tmp_path):
     sizes = [each for each in everything if each.study == studies.SIZE]
     assert all(each.setting.endswith("; rates chosen by validation") for each in sizes)
     assert studies.cost(opened, sizes).startswith(
-        "3 of 3 variations to run, 2 base students to train first: about 166 min"
+        "3 of 3 variations to run, 2 base students to train first: about 116 min"
     )
 
 
