@@ -16,6 +16,6 @@ def tokens_read(rows: Sequence[dict], settings: Optimization, updates: int) -> i
     before training, by a reference or a locator, is not counted.
     """
     epochs, rest = divmod(updates, training.updates_per_epoch(len(rows), settings))
-    passes = epochs + min(rest * settings.batch * settings.accumulation / len(rows), 1.0)
+    passes = epochs + rest * settings.batch * settings.accumulation / len(rows)
     parts = batching.parts(rows)
     return round(passes * sum(len(part[name]) for part in parts for name in READ if name in part))

@@ -8,7 +8,7 @@ is free, and of none of these parts. Two questions are asked of each student. Al
 chain: at which tokens is it unsure? In its own chains: at which does it first go wrong?
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -82,19 +82,22 @@ def _path(method: str) -> tuple:
 def right_chains(questions: Sequence[Question], tokenizer) -> list[dict]:
     """The right chain of each question as ids, and the part that each of its tokens is of.
 
-    Returns question_id, task, prompt, response (ids), part (str, one per response id).
+    Returns question_id, task, prompt, response (ids), part (str, one per response id): a token is
+    FREE where another telling of the chain parts from it.
     """
     segment, rows = keysteps.TokenSegmenter(tokenizer), []
     for question in questions:
-        text, free = free_places(question.text)
+        text, others = tellings(question.text)
         segments = segment(text)
+        part = parts(question.text, text, segments.spans)
+        part[[keysteps.common_prefix(segments.ids, other) for other in segment.ids(others)]] = FREE
         rows.append(
             {
                 "question_id": question.id,
                 "task": question.task,
                 "prompt": batching.prompt_ids(tokenizer, prompts.student(question.text)),
                 "response": segments.ids,
-                "part": parts(question.text, text, segments.spans, free),
+                "part": part,
             }
         )
     return rows
@@ -112,37 +115,30 @@ class _Habits(puzzles.Voice):
         return self.otherwise.get(wordings, self.met[wordings]), cursor
 
 
-def free_places(question: str) -> tuple[str, set[int]]:
-    """The right chain of a puzzle, and at which characters another wording would part from it.
+def tellings(question: str) -> tuple[str, list[str]]:
+    """The right chain of a puzzle, and all that differ from it by one set of wordings.
 
-    A chain words alike what it says again, so each set of wordings leaves a choice once, where it
-    is first used.
+    A chain words alike what it says again, so each set leaves a choice once, where it is first
+    used.
     """
     puzzle, habits = puzzles.read_question(question), _Habits(question)
     text = puzzles.reason(puzzle, habits).text
     others = [
         puzzles.reason(puzzle, _Habits(question, {wordings: other})).text
         for wordings, habit in habits.met.items()
-        for other in {*wordings} - {habit}
+        for other in sorted({*wordings} - {habit})
     ]
-    return text, {keysteps.common_prefix(text, other) for other in others}
+    return text, others
 
 
-def parts(
-    question: str, text: str, spans: Sequence[tuple[int, int]], free: Collection[int] = ()
-) -> np.ndarray:
-    """The part of a chain that each token, text[start:end], is of; str (tokens,).
-
-    free: places of free_places(); a token that covers one is FREE, whatever else it is.
-    """
+def parts(question: str, text: str, spans: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Which of PARTS each token of a chain, text[start:end], is of; str (tokens,)."""
     values = [value for step in checking.check(question, text).steps for value in step.values]
     places = {
         key: keysteps.overlaps(spans, [(v.start, v.end) for v in values if v.key is key])
         for key in (True, False)
     }
-    open_ones = keysteps.overlaps(spans, [(place, place + 1) for place in free])
-    named = [open_ones, places[True], places[False]]
-    return np.select(named, (FREE, *PARTS[:2]), default=PARTS[2])
+    return np.select([places[True], places[False]], PARTS[:2], default=PARTS[2])
 
 
 def _foreseen(ws: Workspace, rows: list[dict], student: tuple[str, int]) -> pd.DataFrame:

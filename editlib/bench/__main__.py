@@ -31,7 +31,7 @@ SAYS = {
     "memory": "Peak memory of one KRSL step over that of the loaded student",
     "run": "Where the seconds of the committed run of profile mini went",
     "profile": "Where a step and answers of profile mini spend their time, one thread, profiler on",
-    "scale": "Stages by number of questions: CPU time a question, peak memory over that at first",
+    "scale": "Stages by number of questions, side by side: CPU time a question, added peak memory",
     "teacher": "An endpoint teacher beside its server alone: seconds, share of the ideal, memory",
     "replay": "All chains and pairs of BBH once more, from a store that has them: nothing is asked",
     "kills": "An endpoint teacher that is killed at random moments, imports included, and run on",
@@ -56,7 +56,8 @@ def main() -> None:
     tables = {}
     for name in options.only:
         tables |= _made(name, options.pairs)
-    write(options.results, tables)
+    if tables:
+        write(options.results, tables)
     print((options.results / "README.md").read_text(encoding="utf-8"))
 
 
