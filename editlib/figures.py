@@ -483,7 +483,7 @@ def claims(table: pd.DataFrame) -> Figure:
 def _points_axis(ax: Axes, table: pd.DataFrame) -> None:
     """An axis of points, linear up to 10 on each side and logarithmic beyond."""
     farthest = 115 * table[["paper", "difference", "low", "high"]].abs().max().max()
-    ticks = [-50, -30, -20, -10, -5, 0, 5, 10, 20, 30, 50]
+    ticks = [-30, -10, -5, 0, 5, 10, 30]
     ax.set_xscale("symlog", linthresh=10, linscale=1)
     ax.set_xticks(ticks, map(str, ticks), fontsize=8)
     ax.minorticks_off()

@@ -90,10 +90,11 @@ def test_the_peak_of_a_fresh_process_is_its_own():
 
 
 def test_scale_measures_each_stage_of_a_run_that_made_its_pairs():
-    rows = scale.stages([60])
-    assert [row["work"] for row in rows] == list(scale.WORKS)
+    rows = scale.stages([60, 40])  # side by side
+    assert [row["work"] for row in rows] == 2 * list(scale.WORKS)
+    assert [row["questions"] for row in rows[:: len(scale.WORKS)]] == [60, 40]
     for row in rows:
-        assert row["questions"] == 60 and 50 < row["pairs"] <= 60
+        assert 0.8 * row["questions"] < row["pairs"] <= row["questions"]
         assert row["seconds"] > 0 and row["cpu_ms"] > 0 and row["mb"] >= 0
 
 
@@ -109,8 +110,12 @@ def test_one_table_can_be_made_alone_beside_those_that_are_kept(tmp_path, monkey
     main()
     assert asked == [[5]] and pd.read_csv(tmp_path / "scale.csv")["pairs"].item() == 8
     assert memory.read_bytes() == before and first["tables"] == ["memory", "scale"]
+    assert json.loads(machine.read_text()) == [first | {"tables": ["memory", "scale"]}]
+    elsewhere = first | {"commit": "of before"}
+    machine.write_text(json.dumps([elsewhere]))
+    main()
     runs = json.loads(machine.read_text())
-    assert runs == [first | {"tables": ["scale"]}, first | {"tables": ["memory"]}]
+    assert runs == [first | {"tables": ["scale"]}, elsewhere | {"tables": ["memory"]}]
     page = (tmp_path / "README.md").read_text()
     assert "| 8 |" in page and "| 7 |" not in page and "| 0.333 |" in page
 

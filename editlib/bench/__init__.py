@@ -128,8 +128,10 @@ def write_machine(folder: Path, tables: Iterable[str], **more) -> str:
     path, tables = folder / "machine.json", list(tables)
     told = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     older = [run | {"tables": [t for t in run["tables"] if t not in tables]} for run in told]
-    now = {"tables": tables, "commit": commit(), "hardware": hardware(), **more}
-    text = json.dumps([now, *(run for run in older if run["tables"])], indent=1) + "\n"
+    now = {"tables": [], "commit": commit(), "hardware": hardware(), **more}
+    mine = [name for run in older if run | {"tables": []} == now for name in run["tables"]]
+    others = [run for run in older if run["tables"] and run | {"tables": []} != now]
+    text = json.dumps([now | {"tables": mine + tables}, *others], indent=1) + "\n"
     atomic_write(path, lambda file: file.write_text(text, encoding="utf-8"))
     return text
 

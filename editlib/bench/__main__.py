@@ -53,11 +53,9 @@ def main() -> None:
         help=f"make these tables (default: all but {', '.join(TEACHER)}); others stay as they are",
     )
     options = parser.parse_args()
-    tables = {}
     for name in options.only:
-        tables |= _made(name, options.pairs)
-    if tables:
-        write(options.results, tables)
+        if tables := _made(name, options.pairs):
+            write(options.results, tables)
     print((options.results / "README.md").read_text(encoding="utf-8"))
 
 

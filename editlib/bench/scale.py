@@ -8,12 +8,14 @@ import random
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from editlib import cores, pipeline, puzzles
+from editlib import pipeline, puzzles
 from editlib.bench import in_fresh_process, peak_mb
 from editlib.records import Question
 from editlib.workspace import Workspace, open_workspace
@@ -30,7 +32,8 @@ def stages(sizes: Sequence[int]) -> list[dict]:
     disk a question. Returns rows of work, questions, pairs (that came of them), seconds, cpu_ms (of
     a processor, a question: what else the machine does counts less in it), mb.
     """
-    return [row for rows in cores.run_all(_stages, sizes, desc="scale") for row in rows]
+    with ThreadPoolExecutor() as pool:
+        return list(chain.from_iterable(pool.map(_stages, sizes)))
 
 
 def _stages(size: int) -> list[dict]:
