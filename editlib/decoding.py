@@ -22,7 +22,7 @@ from transformers.cache_utils import DummyLayer, DynamicLayer, DynamicSlidingWin
 from editlib.batching import prompt_ids
 from editlib.keysteps import common_prefix
 
-WORTH_SHARING = 64  # tokens that prompts begin with, such as exemplars; puzzles share fewer
+WORTH_SHARING = 16  # tokens that all prompts of a batch begin with, such as exemplars
 READ_AT_ONCE = 2_048  # tokens of prompts, so that what is computed stays in a processor's cache
 DONE_BEFORE_LEAVING = 0.03  # share of a batch that has ended when those rows are taken out
 
@@ -37,9 +37,8 @@ def greedy(
 ) -> list[str]:
     """The most likely continuation of each prompt, in the order of the prompts.
 
-    Prompts that begin alike share batches, and so do those of like length, so that little is read
-    twice or padded. A continuation ends at the end-of-text token or after max_new_tokens; its row
-    then leaves the batch.
+    Prompts of like length share a batch, so that little is padded. A continuation ends at the
+    end-of-text token or after max_new_tokens; its row then leaves the batch.
     """
     write = partial(continuations, model, tokenizer, max_new_tokens=max_new_tokens)
     return [text for [text] in _in_batches(model, tokenizer, prompts, batch, write)]
@@ -70,13 +69,13 @@ def sampled(
     and its prompt, not on what shares its batch (but for rounding). batch: rows of a forward pass.
     """
 
-    def write(rows: list[list[int]], begun: Beginnings) -> list[list[int]]:
+    def write(rows: list[list[int]]) -> list[list[int]]:
         drawn = torch.cat([_draws(row, how, max_new_tokens) for row in rows]).to(model.device)
 
         def choose(logits: Tensor, rows: Tensor, step: int) -> Tensor:
             return _pick(logits, drawn[rows, step], how)
 
-        return continuations(model, tokenizer, rows, max_new_tokens, how.samples, choose, begun)
+        return continuations(model, tokenizer, rows, max_new_tokens, how.samples, choose)
 
     return _in_batches(model, tokenizer, prompts, max(1, batch // how.samples), write)
 
@@ -103,15 +102,14 @@ def _pick(logits: Tensor, drawn: Tensor, how: Sampling) -> Tensor:
 
 
 def _in_batches(model, tokenizer, prompts, batch, write) -> list[list[str]]:
-    """What write makes of batches of prompts, those alike together, as texts in their order."""
+    """What write makes of batches of prompts of like length, as texts in the order of prompts."""
     model.eval()
     encoded = [prompt_ids(tokenizer, prompt) for prompt in prompts]
-    begun = Beginnings(model, encoded)
-    order = sorted(range(len(prompts)), key=lambda i: begun.place(encoded[i]))
+    order = sorted(range(len(prompts)), key=lambda i: len(encoded[i]))
     answers: list[list[str]] = [[] for _ in prompts]
     for start in range(0, len(order), batch):
         chosen = order[start : start + batch]
-        rows = write([encoded[i] for i in chosen], begun=begun)
+        rows = write([encoded[i] for i in chosen])
         samples = len(rows) // len(chosen)
         for row, ids in enumerate(rows):
             text = tokenizer.decode(ids, skip_special_tokens=True)
@@ -131,35 +129,40 @@ def continuations(
     max_new_tokens: int,
     samples: int = 1,
     choose: Callable[[Tensor, Tensor, int], Tensor] = _likeliest,
-    begun: "Beginnings | None" = None,
 ) -> list[list[int]]:
     """New ids of each prompt of a batch, without the end token: those of model.generate.
 
-    Finished rows leave the batch a few at a time. samples: continuations of each prompt, one after
-    another in what is returned. choose: the next token of each row, given its logits (rows, V),
-    which rows they are, and how many it has. begun: what these prompts and others begin with.
+    What all prompts begin with is computed once, and finished rows leave the batch a few at a time.
+    samples: continuations of each prompt, one after another in what is returned. choose: the next
+    token of each row, given its logits (rows, V), which rows they are, and how many it has.
     A model whose rows cannot be padded or leave its cache goes through model.generate itself.
     """
     if reason := _unfit(model):
         _tell(model.config.model_type, reason)
         return _generated(model, tokenizer, prompts, max_new_tokens, samples, choose)
-    begun = begun or Beginnings(model, prompts)
-    logits, mask, cache = _read(model, tokenizer, prompts, begun, max_new_tokens)
-    if samples > 1:
-        cache.batch_repeat_interleave(samples)
-        logits, mask = (x.repeat_interleave(samples, dim=0) for x in (logits, mask))
-    positions = mask.sum(1, keepdim=True) - 1
-    written: list[list[int]] = [[] for _ in logits]
+    written: list[list[int]] = [[] for _ in range(samples * len(prompts))]
+    cache, shared = _begin(model, prompts, max_new_tokens)
+    rest = [prompt[shared:] for prompt in prompts]
+    ids, mask = _pad_left(rest, tokenizer.pad_token_id, model.device)
+    mask = torch.cat([mask.new_ones(len(prompts), shared), mask], dim=1)
+    positions = (mask.cumsum(1) - 1).clamp(min=0)[:, shared:]
     rows = torch.arange(len(written), device=model.device)  # those still in the batch
     going = torch.ones(len(written), dtype=torch.bool, device=model.device)
     for step in range(max_new_tokens):
+        forward = _next if step else _read
+        logits = forward(model, ids, mask, positions, cache)
+        if samples > 1 and step == 0:
+            cache.batch_repeat_interleave(samples)
+            logits, mask, positions = (
+                x.repeat_interleave(samples, dim=0) for x in (logits, mask, positions)
+            )
         tokens = choose(logits, rows, step)
         going &= tokens != tokenizer.eos_token_id
         for row, token in zip(rows[going].tolist(), tokens[going].tolist(), strict=True):
             written[row].append(token)
-        if not going.any() or step + 1 == max_new_tokens:
+        if not going.any():
             break
-        ids, positions = tokens[:, None], positions + 1
+        ids, positions = tokens[:, None], positions[:, -1:] + 1
         mask = torch.cat([mask, torch.ones_like(ids)], dim=1)
         if (~going).sum() >= DONE_BEFORE_LEAVING * len(rows):
             kept = _closed_up(going)
@@ -167,7 +170,6 @@ def continuations(
             rows, ids, mask, positions, going = (
                 x[kept] for x in (rows, ids, mask, positions, going)
             )
-        logits = _next(model, ids, mask, positions, cache)
     return written
 
 
@@ -225,72 +227,29 @@ def _closed_up(going: Tensor) -> Tensor:
     return kept
 
 
-Ids = tuple[int, ...]
-
-
-class Beginnings:
-    """What prompts begin with that share most of what they say, such as the exemplars of a task.
-
-    Each is computed once as long as its prompts come one after another: the last one is kept.
-    """
-
-    def __init__(self, model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> None:
-        self.model = model
-        self._of = _shared(prompts) if _unfit(model) is None and _sees_all(model) else {}
-        self._kept: tuple[Ids, DynamicCache] | None = None
-
-    def of(self, prompt: Sequence[int]) -> Ids:
-        """The tokens that a prompt shares; none where too few are shared."""
-        return self._of.get(tuple(prompt), ())
-
-    def place(self, prompt: Sequence[int]) -> tuple:
-        """Sorts prompts that begin alike together, and those by length."""
-        begin = self.of(prompt)
-        return len(begin), begin, len(prompt)
-
-    def copy(self, begin: Ids, rows: int, cache: DynamicCache) -> None:
-        """Keys and values of a beginning into so many rows of an empty cache."""
-        if self._kept is None or self._kept[0] != begin:
-            self._kept = None  # never two of them in memory
-            ids = torch.tensor([begin], device=self.model.device)
-            positions = torch.arange(len(begin), device=ids.device)[None]
-            self._kept = begin, DynamicCache(config=self.model.config)
-            _next(self.model, ids, torch.ones_like(ids), positions, self._kept[1])
-        for layer, kept in zip(cache.layers, self._kept[1].layers, strict=True):
-            layer.update(*(x.expand(rows, -1, -1, -1) for x in (kept.keys, kept.values)))
-
-
-def _shared(prompts: Sequence[Sequence[int]]) -> dict[Ids, Ids]:
-    """What each prompt of a group begins with, which is what all of its group begin with.
-
-    In sorted order, a group goes on while more than half of a prompt is that of its first one.
-    """
-    found: dict[Ids, Ids] = {}
-    group: list[Ids] = []
-    for prompt in [*sorted(map(tuple, prompts)), ()]:
-        if group and 2 * common_prefix(group[0], prompt) <= max(len(group[0]), len(prompt)):
-            shared = min(common_prefix(group[0], group[-1]), min(map(len, group)) - 1)
-            if len(group) > 1 and shared >= WORTH_SHARING:
-                found |= dict.fromkeys(group, group[0][:shared])
-            group = []
-        group.append(prompt)
-    return found
-
-
-def _reserved(model: PreTrainedModel, room: int) -> DynamicCache:
-    """A cache with room for so many tokens of each row, where its layers see all of them."""
+def _begin(
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]], max_new_tokens: int
+) -> tuple[DynamicCache, int]:
+    """A cache for these prompts, and how many of their first tokens it holds already."""
     cache = DynamicCache(config=model.config)
+    room = max(map(len, prompts)) + max_new_tokens
     cache.layers = [Reserved(room) if type(x) is DynamicLayer else x for x in cache.layers]
-    return cache
+    first, last = min(prompts), max(prompts)  # all others lie between them
+    shared = min(common_prefix(first, last), min(map(len, prompts)) - 1)
+    if shared < WORTH_SHARING or len(prompts) == 1 or not _sees_all(model, cache):
+        return cache, 0
+    ids = torch.tensor([first[:shared]], device=model.device)
+    _next(model, ids, torch.ones_like(ids), torch.arange(shared, device=ids.device)[None], cache)
+    cache.batch_repeat_interleave(len(prompts))
+    return cache, shared
 
 
-def _sees_all(model: PreTrainedModel) -> bool:
+def _sees_all(model: PreTrainedModel, cache: DynamicCache) -> bool:
     """Whether no layer has a window, which would count the padding after what is shared.
 
     Only attention through transformers' interface is known to tell its cache of a window.
     """
-    layers = DynamicCache(config=model.config).layers
-    return model._supports_attention_backend and all(type(x) is DynamicLayer for x in layers)
+    return model._supports_attention_backend and all(isinstance(x, Reserved) for x in cache.layers)
 
 
 class Reserved(DynamicLayer):
@@ -307,17 +266,19 @@ class Reserved(DynamicLayer):
         ]
         self._show(0)
 
-    def take(self, part: slice, read: DynamicLayer, rows: int, width: int) -> None:
-        """Copy what some rows have read to the end of their width, after padding; rows: in all."""
+    def is_empty(self) -> bool:
+        return not self.is_initialized
+
+    def take(self, start: int, read: DynamicLayer, rows: int) -> None:
+        """Copy what some rows have read, from row start on; there are so many rows in all."""
         if not self.is_initialized:
             self.lazy_initialization(
                 *(x[:1].expand(rows, -1, -1, -1) for x in (read.keys, read.values))
             )
-        padding = width - read.keys.shape[2]
+        n, _, length, _ = read.keys.shape
         for whole, new in zip(self._reserved, (read.keys, read.values), strict=True):
-            whole[part, :, :padding] = 0  # masked, but what memory held may be no number
-            whole[part, :, padding:width] = new
-        self._show(width)
+            whole[start : start + n, :, :length] = new
+        self._show(length)
 
     def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs):
         if not self.is_initialized:
@@ -355,47 +316,21 @@ def _pad_left(rows: Sequence[Sequence[int]], pad: int, device) -> tuple[Tensor, 
 
 
 def _read(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[Sequence[int]],
-    begun: Beginnings,
-    new: int,
-) -> tuple[Tensor, Tensor, DynamicCache]:
-    """Logits of the token after each prompt, (rows, V), mask, and cache with room for new tokens.
-
-    A cache that is not in our hands is filled by all prompts at once.
-    """
-    width = max(map(len, prompts))
-    cache = _reserved(model, width + new)
-    ours = all(isinstance(x, Reserved) for x in cache.layers)
-    parts = _parts(prompts, begun) if ours else [(slice(None), ())]
-    mask = torch.zeros(len(prompts), width, dtype=torch.long, device=model.device)
+    model: PreTrainedModel, ids: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache
+) -> Tensor:
+    """As _next, for prompts: a few rows at a time where the cache is empty and in our hands."""
+    size = max(1, READ_AT_ONCE // ids.shape[1])
+    if len(ids) <= size or not all(isinstance(x, Reserved) and x.is_empty() for x in cache.layers):
+        return _next(model, ids, mask, positions, cache)
     logits = []
-    for part, begin in parts:
-        rest = [prompt[len(begin) :] for prompt in prompts[part]]
-        ids, seen = _pad_left(rest, tokenizer.pad_token_id, model.device)
-        seen = torch.cat([seen.new_ones(len(rest), len(begin)), seen], dim=1)
-        positions = (seen.cumsum(1) - 1).clamp(min=0)[:, len(begin) :]
-        mask[part, width - seen.shape[1] :] = seen
-        read = cache if len(parts) == 1 else _reserved(model, seen.shape[1])
-        if begin:
-            begun.copy(begin, len(rest), read)
-        logits.append(_next(model, ids, seen, positions, read))
-        if read is not cache:
-            for layer, some in zip(cache.layers, read.layers, strict=True):
-                layer.take(part, some, *mask.shape)
-    return torch.cat(logits), mask, cache
-
-
-def _parts(prompts: Sequence[Sequence[int]], begun: Beginnings) -> list[tuple[slice, Ids]]:
-    """Rows that are read together, and what they begin with: a few of those that begin alike."""
-    parts, end = [], 0
-    for begin, group in groupby(prompts, key=begun.of):
-        lengths = [len(prompt) for prompt in group]
-        start, end = end, end + len(lengths)
-        size = max(1, READ_AT_ONCE // (max(lengths) - len(begin)))
-        parts += [(slice(i, min(i + size, end)), begin) for i in range(start, end, size)]
-    return parts
+    for start in range(0, len(ids), size):
+        part = DynamicCache(config=model.config)
+        logits.append(
+            _next(model, *(x[start : start + size] for x in (ids, mask, positions)), part)
+        )
+        for layer, read in zip(cache.layers, part.layers, strict=True):
+            layer.take(start, read, len(ids))
+    return torch.cat(logits)
 
 
 def _next(

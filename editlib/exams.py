@@ -10,7 +10,7 @@ import pandas as pd
 
 from editlib import bases, batching, cores, evaluation, pipeline, prompts, students
 from editlib.decoding import Sampling
-from editlib.grid import TRAINING, UNTRAINED, student_fingerprint, student_folder
+from editlib.grid import TRAINING, UNTRAINED, adapter, adapter_fingerprint
 from editlib.methods import Method, named
 from editlib.prompts import Exemplar, Shots
 from editlib.records import Prediction, Question, Vote, read_frame, write_frame, write_table
@@ -76,7 +76,7 @@ def _examined(ws: Workspace, method: str, seed: int) -> dict:
     """What an exam depends on."""
     trained = _method(method)
     return {
-        "student": student_fingerprint(ws, trained.phases if trained else (), seed),
+        "adapter": adapter_fingerprint(ws, trained.phases if trained else (), seed),
         "asked": trained.asked if trained else method,
         "base": digest(*bases.base_files(ws.profile.student)),
         "questions": ws.profile.benchmark.model_dump(mode="json"),
@@ -101,10 +101,9 @@ def _answers(ws: Workspace, method: str, seed: int, folder: Path) -> None:
 
 def _seated(ws: Workspace, method: str, seed: int):
     """A student, its tokenizer and the questions of every split it is examined on."""
+    model = students.load_base(ws.profile.student)
     if trained := _method(method):
-        model = students.load(ws.profile.student, student_folder(ws, trained.phases, seed))
-    else:
-        model = students.load_base(ws.profile.student)
+        model = students.load_adapter(model, adapter(ws, trained.phases, seed)).merge_and_unload()
     asked = [pipeline.split(ws, name) for name in pipeline.evaluated(ws)]
     questions = list(chain.from_iterable(asked))
     return model, bases.load_tokenizer(ws.profile.student), questions
@@ -174,7 +173,7 @@ def agree(ws: Workspace) -> Path:
 def _agree(ws: Workspace, folder: Path) -> None:
     seeds, methods = ws.profile.training.seeds, ws.profile.exam.self_consistency
     voters = [(method, seed) for method in methods for seed in seeds]
-    folders = cores.run_all(partial(_sample, ws), voters, desc="self-consistency")
+    folders = cores.run_all(partial(_sample, ws), voters, desc="self-consistency") if voters else []
     frames = [read_frame(f / "votes.parquet") for f in folders]
     columns = [field.name for field in fields(Vote)]
     votes = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)

@@ -298,7 +298,7 @@ def train(ws: Workspace) -> Path:
     Makes history.parquet (phases, seed, lr, kept: whether the student of this rate was kept, and
     the Trainer's log: step, epoch, loss, ...), choices.parquet (the table of choices) and
     probes.parquet (phases, seed, and mean NLL of key and routine tokens of both sides of a fixed
-    sample of training pairs). The students lie in the stages of the cells.
+    sample of training pairs). The adapters lie in the stages of the cells.
     """
     inputs = ["annotation", "duals", "keysteps"]
     learnt = {phase.data for method in ws.profile.training.students for phase in phases(method)}
@@ -325,7 +325,7 @@ def _train(ws: Workspace, folder: Path) -> None:
 
 
 def train_cell(ws: Workspace, cell: Cell) -> Path:
-    """Train one cell, from the student of the cell before it; returns the folder of its stage.
+    """Train one cell, from the adapter of the cell before it; returns the folder of its stage.
 
     Where that one is not there yet it is made first or, while another process makes it, waited for.
     """
@@ -345,7 +345,7 @@ def train_cell(ws: Workspace, cell: Cell) -> Path:
         "student": ws.profile.student.model_dump(mode="json"),
         "base": digest(*bases.base_files(ws.profile.student)),
         "rows": digest([_plain(part) for part in batching.parts(rows)]),
-        "before": student_fingerprint(ws, cell.path[:-1], cell.seed),
+        "before": adapter_fingerprint(ws, cell.path[:-1], cell.seed),
         "validation": ws.profile.benchmark.model_dump(mode="json"),
     }
     make = partial(_train_cell, ws, cell, rows, settings, limit, digest(params))
@@ -366,18 +366,18 @@ def _train_cell(ws, cell, rows, settings, limit, fingerprint, folder: Path) -> N
         history += [entry | {"lr": lr} for entry in log]
         if (reached := training.best_score(log)) > best:
             kept, best, chosen = model, reached, lr
-    kept.save_pretrained(folder / _form(ws))
+    kept.save_pretrained(folder / "adapter")
     record = {"history": history, "chosen_lr": chosen, "probe": probe(ws, kept)}
     (folder / "record.json").write_text(json.dumps(record), encoding="utf-8")
     training.discard(scratch)
 
 
 def _student(ws: Workspace, cell: Cell):
-    """What a cell trains: a fresh student, or a copy of the one that the cell before it left."""
+    """What a cell trains: a fresh adapter, or a copy of the one that the cell before it left."""
+    base = students.load_base(ws.profile.student)
     if len(cell.path) == 1:
-        return students.fresh(ws.profile.student, cell.seed)
-    before = student_folder(ws, cell.path[:-1], cell.seed)
-    return students.load(ws.profile.student, before, trainable=True)
+        return students.fresh_adapter(base, ws.profile.student, cell.seed)
+    return students.load_adapter(base, adapter(ws, cell.path[:-1], cell.seed), trainable=True)
 
 
 def validation_accuracy(ws: Workspace, how: Asked, model) -> float:
@@ -420,24 +420,17 @@ def sampled(rows: Sequence[dict]) -> list[dict]:
     return [rows[place] for place in places.round().astype(int)]
 
 
-def _form(ws: Workspace) -> str:
-    """What training leaves of a student, as the name of its folder."""
-    return "model" if ws.profile.student.lora is None else "adapter"
-
-
-def student_folder(ws: Workspace, path: Sequence[Phase], seed: int) -> Path:
-    """The student that a path of phases left; raises MissingInput if it is not there."""
-    folder = ws.artifacts / Cell(tuple(path), seed).name / _form(ws)
-    if not folder.is_dir():
+def adapter(ws: Workspace, path: Sequence[Phase], seed: int) -> Path:
+    """The adapter that a path of phases left; raises MissingInput if it is not there."""
+    folder = ws.artifacts / Cell(tuple(path), seed).name / "adapter"
+    if not (folder / "adapter_config.json").exists():
         raise MissingInput(f"no trained student in {folder}. Run notebook 04_edit_training.ipynb")
     return folder
 
 
-def student_fingerprint(ws: Workspace, path: Sequence[Phase], seed: int) -> str | None:
-    """Of the weights of a trained student; None for no path."""
-    if not path:
-        return None
-    return digest(*sorted(student_folder(ws, path, seed).glob("*.safetensors")))
+def adapter_fingerprint(ws: Workspace, path: Sequence[Phase], seed: int) -> str | None:
+    """Of the weights of a trained adapter; None for no path."""
+    return digest(adapter(ws, path, seed) / "adapter_model.safetensors") if path else None
 
 
 def _record(ws: Workspace, cell: Cell) -> dict:

@@ -59,7 +59,7 @@ def gold_path(ws: Workspace, split: str = "test") -> pd.DataFrame:
         "split": split,
         "benchmark": ws.profile.benchmark.model_dump(mode="json"),
         "student": ws.profile.student.model_dump(mode="json"),
-        "students": [grid.student_fingerprint(ws, _path(m), s) for m, s in examined],
+        "adapters": [grid.adapter_fingerprint(ws, _path(m), s) for m, s in examined],
     }
     code = (*CODE, *bases.base_files(ws.profile.student))
     make = partial(_gold_path, ws, split, examined)
@@ -144,10 +144,9 @@ def parts(question: str, text: str, spans: Sequence[tuple[int, int]]) -> np.ndar
 def _foreseen(ws: Workspace, rows: list[dict], student: tuple[str, int]) -> pd.DataFrame:
     cores.settle()
     method, seed = student
+    model = students.load_base(ws.profile.student)
     if path := _path(method):
-        model = students.load(ws.profile.student, grid.student_folder(ws, path, seed))
-    else:
-        model = students.load_base(ws.profile.student)
+        model = students.load_adapter(model, grid.adapter(ws, path, seed)).merge_and_unload()
     rows = sorted(rows, key=lambda row: len(row["prompt"]) + len(row["response"]))  # little padding
     tokens = pd.concat(
         foresight(model, rows[start : start + BATCH]) for start in range(0, len(rows), BATCH)

@@ -44,7 +44,6 @@ def attention(
     """
     if segments is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
-    query, key = query.to(value.dtype), key.to(value.dtype)  # autocast leaves rotated ones wider
     groups = query.shape[1] // key.shape[1]
     keys, values = (_seen(repeat_kv(x, groups), segments) for x in (key, value))
     rows, columns = _sizes(segments)

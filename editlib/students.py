@@ -1,4 +1,4 @@
-"""Student models: the base they start from, and what training makes of it: an adapter, or all."""
+"""Student models: the base they start from, and the adapters that training leaves behind."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +28,11 @@ def load_base(student: Student) -> PreTrainedModel:
     if student.base == "tiny":
         return _tiny(len(bases.load_tokenizer(student)))
     try:
-        return _whole(bases.source(student), _dtype())
+        return (
+            AutoModelForCausalLM.from_pretrained(bases.source(student), dtype=_dtype())
+            .to(_device())
+            .eval()
+        )
     except OSError as error:
         raise NoStudent(
             f"student.base={student.base!r} is neither bundled, tiny, a folder with a model, nor a "
@@ -36,16 +40,10 @@ def load_base(student: Student) -> PreTrainedModel:
         ) from error
 
 
-def fresh(student: Student, seed: int) -> PreTrainedModel | PeftModel:
-    """What training starts from: a new LoRA adapter on the base, or without LoRA the base itself.
-
-    seed: decides the initial weights of the adapter. Without LoRA all weights are in float32, since
-    bfloat16 would round small updates away.
-    """
-    base, lora = load_base(student), student.lora
-    if lora is None:
-        return base.float()
+def fresh_adapter(model: PreTrainedModel, student: Student, seed: int) -> PeftModel:
+    """A new LoRA adapter on a base model; seed decides its initial weights."""
     torch.manual_seed(seed)
+    lora = student.lora
     config = LoraConfig(
         task_type="CAUSAL_LM",
         r=lora.rank,
@@ -53,34 +51,23 @@ def fresh(student: Student, seed: int) -> PreTrainedModel | PeftModel:
         lora_dropout=lora.dropout,
         target_modules=lora.targets,
     )
-    return get_peft_model(base, config)
+    return get_peft_model(model, config)
 
 
-def load(student: Student, folder: Path, trainable: bool = False) -> PreTrainedModel | PeftModel:
-    """A trained student, from where save_pretrained left it; raises NoStudent if none lies there.
-
-    trainable: as fresh() made it and training left it; else a plain model, for evaluation.
-    """
-    base = load_base(student) if student.lora else None
+def load_adapter(model: PreTrainedModel, folder: Path, trainable: bool = False) -> PeftModel:
+    """A trained adapter on its base model; raises NoStudent if the folder holds none."""
     try:
-        if base is None:
-            return _whole(folder, torch.float32 if trainable else _dtype())
-        adapted = PeftModel.from_pretrained(base, folder, is_trainable=trainable)
+        return PeftModel.from_pretrained(model, folder, is_trainable=trainable)
     except (OSError, ValueError) as error:
-        raise NoStudent(f"{folder} holds no usable student: {error}. Train it again.") from error
-    return adapted if trainable else adapted.merge_and_unload()
+        raise NoStudent(f"{folder} holds no usable adapter: {error}. Train it again.") from error
 
 
 @contextmanager
-def merged(model: PreTrainedModel | PeftModel) -> Iterator[PreTrainedModel | PeftModel]:
+def merged(model: PeftModel) -> Iterator[PeftModel]:
     """The adapter folded into its base, which halves the time of decoding; then as before.
 
     Every bit is as before: taking an adapter out by subtraction alone would leave rounding errors.
-    A model without an adapter stays as it is.
     """
-    if not isinstance(model, PeftModel):
-        yield model
-        return
     layers = [layer for layer in model.modules() if isinstance(layer, BaseTunerLayer)]
     before = [layer.get_base_layer().weight.detach().clone() for layer in layers]
     model.merge_adapter()
@@ -91,10 +78,6 @@ def merged(model: PreTrainedModel | PeftModel) -> Iterator[PreTrainedModel | Pef
         with torch.no_grad():
             for layer, weight in zip(layers, before, strict=True):
                 layer.get_base_layer().weight.copy_(weight)
-
-
-def _whole(source: Path | str, dtype: torch.dtype) -> PreTrainedModel:
-    return AutoModelForCausalLM.from_pretrained(source, dtype=dtype).to(_device()).eval()
 
 
 def _tiny(vocabulary: int) -> PreTrainedModel:

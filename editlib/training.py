@@ -186,8 +186,8 @@ def fit(
     seed: int,
     scratch: Path,
     updates: int | None = None,
-    score: Callable[[torch.nn.Module], float] | None = None,
-    follow: Callable[[torch.nn.Module], float] | None = None,
+    score: Callable[[PeftModel], float] | None = None,
+    follow: Callable[[PeftModel], float] | None = None,
 ) -> list[dict]:
     """Train an adapter, or a whole model, in place; returns the Trainer's log, a dict an entry.
 
@@ -209,7 +209,7 @@ def fit(
         follow=follow,
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=last_whole_checkpoint(scratch))
+    trainer.train(resume_from_checkpoint=_last_whole_checkpoint(scratch))
     return trainer.state.log_history
 
 
@@ -265,7 +265,7 @@ def _arguments(settings, seed, scratch, updates, selects) -> TrainingArguments:
     )
 
 
-def last_whole_checkpoint(scratch: Path) -> str | None:
+def _last_whole_checkpoint(scratch: Path) -> str | None:
     """The newest checkpoint that was written to its end (the Trainer writes its state last)."""
     folders = sorted(scratch.glob("checkpoint-*"), key=lambda f: int(f.name.split("-")[1]))
     return next((str(f) for f in reversed(folders) if _is_whole(f)), None)
