@@ -57,9 +57,10 @@ search: $(BUILT) ## choose learning rates on validation questions, equally for a
 		--results "$${RESULTS:-results}/search" \
 		--set "training.seeds=[100] benchmark.questions.validation=40 training.lr_of={}" \
 		--set "training.ablations=null training.follow_test=false exam={}" \
-		--set "training.methods=[MT-CoT, SCOTT, SBS, SBS-MI, CasCoD, 'Std-CoT, repeat sampling', \
-		'Std-CoT, dual CoTs', EDIT w/o KRSL, DPO, DPO-Positive, SimPO]" \
+		--set "training.methods=[MT-CoT, SCOTT, Std-CoT, SBS, SBS-MI, CasCoD, \
+		'Std-CoT, repeat sampling', 'Std-CoT, dual CoTs', EDIT, DPO, DPO-Positive, SimPO]" \
 		--set "training.sft.lr=2.0e-3 training.sft.also_try=[5.0e-4, 1.0e-3, 4.0e-3, 8.0e-3]" \
+		--set "training.krsl.lr=1.0e-4 training.krsl.also_try=[1.0e-5, 3.0e-5, 3.0e-4, 1.0e-3]" \
 		--set "training.dpo.lr=1.0e-4 training.dpo.also_try=[1.0e-5, 3.0e-5, 3.0e-4, 1.0e-3]" \
 		--set "training.dpop.lr=1.0e-4 training.dpop.also_try=[1.0e-5, 3.0e-5, 3.0e-4, 1.0e-3]" \
 		--set "training.simpo.lr=1.0e-4 training.simpo.also_try=[1.0e-5, 3.0e-5, 3.0e-4, 1.0e-3]" \
