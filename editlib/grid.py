@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from editlib import (
     answers,
@@ -362,6 +363,7 @@ def _train_cell(ws, cell, rows, settings, limit, fingerprint, folder: Path) -> N
     for lr in (settings.lr, *settings.also_try):
         model, trial = _student(ws, cell), settings.model_copy(update={"lr": lr})
         where = {"seed": cell.seed, "scratch": scratch / f"{lr:g}"}
+        where["bf16"] = students.dtype(ws.profile.student) is torch.bfloat16
         log = training.fit(model, rows, trial, updates=limit, score=score, follow=follow, **where)
         history += [entry | {"lr": lr} for entry in log]
         if (reached := training.best_score(log)) > best:

@@ -28,11 +28,11 @@ def load_base(student: Student) -> PreTrainedModel:
     if student.base == "tiny":
         return _tiny(len(bases.load_tokenizer(student)))
     try:
-        return _whole(bases.source(student), _dtype())
+        return _whole(bases.source(student), dtype(student))
     except OSError as error:
         raise NoStudent(
-            f"student.base={student.base!r} is neither bundled, tiny, a folder with a model, nor a "
-            f"model id that can be downloaded from here: {error}"
+            f"student.base={student.base!r} is neither bundled, tiny, a size that `make base-student` "
+            f"trained, a folder with a model, nor a model id that can be downloaded from here: {error}"
         ) from error
 
 
@@ -64,7 +64,7 @@ def load(student: Student, folder: Path, trainable: bool = False) -> PreTrainedM
     base = load_base(student) if student.lora else None
     try:
         if base is None:
-            return _whole(folder, torch.float32 if trainable else _dtype())
+            return _whole(folder, torch.float32 if trainable else dtype(student))
         adapted = PeftModel.from_pretrained(base, folder, is_trainable=trainable)
     except (OSError, ValueError) as error:
         raise NoStudent(f"{folder} holds no usable student: {error}. Train it again.") from error
@@ -115,5 +115,6 @@ def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _dtype() -> torch.dtype:
-    return torch.bfloat16 if torch.cuda.is_available() else torch.float32
+def dtype(student: Student) -> torch.dtype:
+    """What a student computes in: student.dtype on a GPU, float32 on a processor."""
+    return getattr(torch, student.dtype) if torch.cuda.is_available() else torch.float32

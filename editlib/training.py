@@ -186,6 +186,7 @@ def fit(
     seed: int,
     scratch: Path,
     updates: int | None = None,
+    bf16: bool = False,
     score: Callable[[torch.nn.Module], float] | None = None,
     follow: Callable[[torch.nn.Module], float] | None = None,
 ) -> list[dict]:
@@ -193,11 +194,11 @@ def fit(
 
     rows: as the objective of the settings collates them. scratch: a folder for checkpoints; a
     killed run goes on from the last whole one. updates: optimizer steps (None: settings.epochs
-    epochs). score: accuracy on validation questions after each epoch; the best epoch, the first
+    epochs). bf16: compute in it, weights stay what they are. score: accuracy on validation questions after each epoch; the best epoch, the first
     of equals, is kept. None keeps the last. follow: accuracy on test questions, logged beside it
     as eval_test_accuracy; it decides nothing.
     """
-    arguments = _arguments(settings, seed, scratch, updates, selects=score is not None)
+    arguments = _arguments(settings, seed, scratch, updates, bf16, selects=score is not None)
     trainer = StudentTrainer(
         model=model,
         args=arguments,
@@ -233,7 +234,7 @@ def best_score(history: Sequence[dict]) -> float:
     return max((entry["eval_accuracy"] for entry in history if "eval_accuracy" in entry), default=0)
 
 
-def _arguments(settings, seed, scratch, updates, selects) -> TrainingArguments:
+def _arguments(settings, seed, scratch, updates, bf16, selects) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(scratch),
         learning_rate=settings.lr,
@@ -248,7 +249,7 @@ def _arguments(settings, seed, scratch, updates, selects) -> TrainingArguments:
         adam_beta2=0.999,
         adam_epsilon=1e-8,
         seed=seed,
-        bf16=torch.cuda.is_available(),
+        bf16=bf16,
         use_cpu=not torch.cuda.is_available(),
         eval_strategy="epoch" if selects else "no",
         save_strategy="epoch",
