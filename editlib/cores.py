@@ -21,7 +21,7 @@ def settle() -> None:
 
 
 def processes() -> int:
-    """How many processes work side by side; raises KitError where EDITLIB_PROCESSES is no number."""
+    """How many work side by side; raises KitError where EDITLIB_PROCESSES is no such number."""
     usual = 1 if torch.cuda.is_available() else cpu_count()
     given = os.environ.get("EDITLIB_PROCESSES", str(usual))
     if not given.isdecimal() or given == "0":

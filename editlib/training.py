@@ -194,9 +194,9 @@ def fit(
 
     rows: as the objective of the settings collates them. scratch: a folder for checkpoints; a
     killed run goes on from the last whole one. updates: optimizer steps (None: settings.epochs
-    epochs). bf16: compute in it, weights stay what they are. score: accuracy on validation questions after each epoch; the best epoch, the first
-    of equals, is kept. None keeps the last. follow: accuracy on test questions, logged beside it
-    as eval_test_accuracy; it decides nothing.
+    epochs). bf16: compute in bfloat16; weights stay as they are. score: accuracy on validation
+    questions after each epoch; the best epoch, the first of equals, is kept. None keeps the last.
+    follow: accuracy on test questions, logged beside it as eval_test_accuracy; it decides nothing.
     """
     arguments = _arguments(settings, seed, scratch, updates, bf16, selects=score is not None)
     trainer = StudentTrainer(

@@ -3,6 +3,7 @@
 import pytest
 
 from editlib import cores
+from editlib.errors import KitError
 
 
 def test_results_come_in_the_order_of_the_items():
@@ -13,3 +14,19 @@ def test_nothing_to_do_starts_nothing_and_shows_no_bar(monkeypatch, capsys):
     monkeypatch.setattr(cores, "Parallel", lambda **_: pytest.fail("processes for no item"))
     assert cores.run_all(abs, [], desc="sizes") == []
     assert capsys.readouterr().err == ""
+
+
+def test_a_gpu_has_one_process_unless_told_otherwise(monkeypatch):
+    monkeypatch.setattr(cores, "cpu_count", lambda: 8)
+    assert cores.processes() == 8
+    monkeypatch.setattr(cores.torch.cuda, "is_available", lambda: True)
+    assert cores.processes() == 1
+    monkeypatch.setenv("EDITLIB_PROCESSES", "12")
+    assert cores.processes() == 12
+
+
+@pytest.mark.parametrize("given", ["0", "-2", "many", ""])
+def test_a_number_of_processes_that_is_none_is_refused(monkeypatch, given):
+    monkeypatch.setenv("EDITLIB_PROCESSES", given)
+    with pytest.raises(KitError, match=f"EDITLIB_PROCESSES='{given}': expected a number"):
+        cores.processes()

@@ -65,3 +65,11 @@ def test_a_whole_student_comes_back_as_it_was_saved(tmp_path, trainable):
 def test_a_folder_without_a_student_is_named(tmp_path, settings):
     with pytest.raises(students.NoStudent, match=f"{tmp_path} holds no usable student: .* Train"):
         students.load(settings, tmp_path)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_a_gpu_computes_in_what_the_profile_says_and_a_processor_in_float32(monkeypatch, dtype):
+    student = profiles.load("smoke", [f"student.dtype={dtype}"]).student
+    assert students.dtype(student) is torch.float32
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert students.dtype(student) is getattr(torch, dtype)
