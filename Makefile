@@ -10,10 +10,9 @@ ONLY    =#          notebooks to run, or tables of bench: ONLY="03 05", ONLY=kil
 FROM    =#          first notebook to run: FROM=04
 FORCE   =#          1: run notebooks that are unchanged too
 LAB     =#          options of JupyterLab: LAB="--allow-root --port 9000"
-SIZE    =#          width x layers of the base student to train: SIZE="256 x 4"
 
 # Recipes read these from the environment: spaces and quotes in them need no care.
-export PROFILE RESULTS SET PARAMS SIZE
+export PROFILE RESULTS SET PARAMS
 
 # The variables that each target heeds; another one that is given stops make at once.
 HEEDED_BY_reproduce = PROFILE RESULTS SET PARAMS ONLY FROM FORCE
@@ -22,9 +21,8 @@ HEEDED_BY_studies   = PROFILE RESULTS SET
 HEEDED_BY_lab       = PROFILE RESULTS SET LAB
 HEEDED_BY_report    = PROFILE RESULTS SET
 HEEDED_BY_bench     = RESULTS ONLY
-HEEDED_BY_base-student = SIZE
 HEEDED_BY_clean     = PROFILE RESULTS
-GIVEN := $(foreach name,$(HEEDED_BY_reproduce) LAB SIZE,$(and $(filter command,$(origin $(name))),\
+GIVEN := $(foreach name,$(HEEDED_BY_reproduce) LAB,$(and $(filter command,$(origin $(name))),\
          $($(name)),$(name)))
 $(foreach goal,$(MAKECMDGOALS),$(foreach name,$(filter-out $(HEEDED_BY_$(goal)),$(GIVEN)),\
     $(error make $(goal) makes no use of $(name); it heeds $(or $(HEEDED_BY_$(goal)),no variable))))
@@ -89,9 +87,7 @@ lint: $(BUILT) ## check style, and that notebook sources hold no outputs (second
 	@$(RUN) -m nbstripout --keep-id --verify $(wildcard notebooks/*.ipynb)
 
 base-student: $(BUILT) ## train the bundled base student anew (1.5 hours on 2 cores; killed, it goes on)
-	@gpus=$$($(RUN) -c 'import torch; print(torch.cuda.device_count())'); \
-	OMP_NUM_THREADS=1 $(VENV)/bin/torchrun --nproc_per_node $$([ $$gpus = 0 ] && echo 2 || echo $$gpus) \
-		-m editlib.base_student $(if $(SIZE),--size "$$SIZE")
+	@OMP_NUM_THREADS=1 $(VENV)/bin/torchrun --nproc_per_node 2 -m editlib.base_student
 
 lock: ## write requirements.lock anew from pyproject.toml (3 min, network)
 	$(PYTHON) -m venv --clear build/lock

@@ -6,13 +6,12 @@ three steps) of every family and plain facts. It has seen no question of any eva
 no chain of the length that is distilled.
 """
 
-import argparse
 import hashlib
 import json
 import os
 import random
 import shutil
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
 
@@ -32,9 +31,7 @@ from transformers import (
 )
 
 from editlib import puzzles, training
-from editlib.bases import BUNDLED, SIZES
-from editlib.errors import KitError
-from editlib.profiles import SIZE
+from editlib.bases import BUNDLED
 from editlib.records import atomic_write
 from editlib.workspace import KIT, digest
 
@@ -325,34 +322,7 @@ def _arguments(stage: Stage, scratch: Path) -> TrainingArguments:
     )
 
 
-def of_size(size: str) -> Recipe:
-    """The recipe at another size, width x layers: attention heads are 32 wide, or 64 from 256 on.
-
-    >>> of_size("256 x 4").heads
-    4
-    """
-    if not SIZE.fullmatch(size):
-        raise KitError(f"base student of size {size!r}: expected width x layers, such as 256 x 4")
-    width, layers = map(int, size.split(" x "))
-    heads = width // (32 if width < 256 else 64)
-    if not heads or width % heads:
-        raise KitError(f"base student of size {size!r}: its width is no multiple of its heads")
-    return replace(Recipe(), width=width, layers=layers, heads=heads)
-
-
-def main() -> None:
-    """Train the bundled student anew, or one of another size into build/bases/."""
-    parser = argparse.ArgumentParser(prog="make base-student")
-    parser.add_argument("--size", default="", metavar="'WIDTH x LAYERS'")
-    size = parser.parse_args().size
-    try:
-        recipe, folder = (of_size(size), SIZES / size) if size else (Recipe(), BUNDLED)
-    except KitError as error:
-        parser.error(str(error))
-    train(recipe, folder, SCRATCH)
-    if _is_first():
-        training.discard(checkpoints(recipe, SCRATCH))
-
-
 if __name__ == "__main__":
-    main()
+    train(Recipe(), BUNDLED, SCRATCH)
+    if _is_first():
+        training.discard(checkpoints(Recipe(), SCRATCH))

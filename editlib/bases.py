@@ -7,29 +7,15 @@ from pathlib import Path
 
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
-from editlib.errors import KitError
-from editlib.profiles import SIZE, Student
+from editlib.profiles import Student
 
 BUNDLED = Path(__file__).parent / "base_student"
-SIZES = Path(__file__).parent.parent / "build" / "bases"  # of `make base-student SIZE="256 x 4"`
 TINY_CONTEXT = 512  # tokens
 
 
 def source(student: Student) -> Path | str:
-    """Where the tokenizer and the config of a student's base lie: a folder, or a model id.
-
-    Raises KitError where that is a size, width x layers, that nobody has trained.
-    """
-    if student.base in ("bundled", "tiny"):
-        return BUNDLED
-    if not SIZE.fullmatch(student.base):
-        return student.base
-    if not (folder := SIZES / student.base).is_dir():
-        raise KitError(
-            f"student.base={student.base!r}: no base student of this size in {folder}. "
-            f'Train it: make base-student SIZE="{student.base}"'
-        )
-    return folder
+    """Where the tokenizer and the config of a student's base lie: a folder, or a model id."""
+    return BUNDLED if student.base in ("bundled", "tiny") else student.base
 
 
 def load_tokenizer(student: Student) -> PreTrainedTokenizerBase:

@@ -31,8 +31,8 @@ def load_base(student: Student) -> PreTrainedModel:
         return _whole(bases.source(student), dtype(student))
     except OSError as error:
         raise NoStudent(
-            f"student.base={student.base!r} is neither bundled, tiny, a size such as 256 x 4, a "
-            f"folder with a model, nor a model id that can be downloaded from here: {error}"
+            f"student.base={student.base!r} is neither bundled, tiny, a folder with a model, nor a "
+            f"model id that can be downloaded from here: {error}"
         ) from error
 
 

@@ -10,7 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -34,7 +34,7 @@ from editlib import (
     statistics,
     training,
 )
-from editlib.base_student import Recipe, of_size
+from editlib.base_student import Recipe
 from editlib.errors import KitError, unknown
 from editlib.methods import control
 from editlib.pair_sets import PAIR_SETS
@@ -46,7 +46,10 @@ ERRORS, PARAPHRASE, SIZE = "teacher errors", "teacher paraphrase", "student size
 STUDIES = (ERRORS, PARAPHRASE, SIZE)
 RATES = {"half": 0.5, "as is": 1.0, "double": 2.0}  # times the profile's error rates
 PARAPHRASES = (0.0, 0.15, 0.5)
-SMALLER = of_size("64 x 2"), of_size("96 x 3")
+SMALLER = (
+    replace(Recipe(), width=64, layers=2, heads=2),
+    replace(Recipe(), width=96, layers=3, heads=3),
+)
 STEPS = {"sft": 2, "krsl": 3}  # from one learning rate to the next, as `make search` goes
 AS_IS, MANIFEST = "as is", "manifest.json"
 STUDIED = "mini"  # the profile that `make studies` varies unless it is told another

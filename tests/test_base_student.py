@@ -11,11 +11,10 @@ from operator import eq
 import pytest
 from transformers import AutoModelForCausalLM, Trainer, TrainerState
 
-from editlib import base_student, bases, decoding, profiles, prompts, puzzles
+from editlib import base_student, decoding, profiles, prompts, puzzles
 from editlib.answers import read_answer
 from editlib.base_student import Recipe, Stage
 from editlib.bases import BUNDLED, load_tokenizer
-from editlib.errors import KitError
 
 STUDENT = profiles.load("mini").student
 WITH_OPTIONS = (
@@ -221,31 +220,3 @@ def test_packed_rows_lose_nothing_but_the_tail():
     whole = "".join(document + base_student.END for document in documents)
     assert {len(row) for row in rows} == {50}
     assert whole.startswith(tokenizer.decode([i for row in rows for i in row]))
-
-
-def test_one_of_another_size_lies_where_profiles_look_for_it(monkeypatch, tmp_path):
-    student = STUDENT.model_copy(update={"base": "96 x 3"})
-    monkeypatch.setattr(bases, "SIZES", tmp_path)
-    with pytest.raises(KitError, match='Train it: make base-student SIZE="96 x 3"'):
-        bases.source(student)
-    monkeypatch.setattr(base_student, "SIZES", tmp_path)
-    monkeypatch.setattr(base_student, "train", lambda recipe, folder, _: folder.mkdir())
-    monkeypatch.setattr("sys.argv", ["base-student", "--size", "96 x 3"])
-    base_student.main()
-    assert bases.source(student) == tmp_path / "96 x 3"
-
-
-@pytest.mark.parametrize(("size", "heads"), [("128 x 4", 4), ("64 x 2", 2), ("256 x 6", 4)])
-def test_heads_go_with_the_width(size, heads):
-    recipe = base_student.of_size(size)
-    assert f"{recipe.width} x {recipe.layers}" == size and recipe.heads == heads
-    alike = {"width": Recipe.width, "layers": Recipe.layers, "heads": Recipe.heads}
-    assert replace(recipe, **alike) == Recipe()
-
-
-@pytest.mark.parametrize("size", ["256", "256x4", "wide x 4", "16 x 2", "100 x 2"])
-def test_a_size_that_is_none_is_refused(size, monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["base-student", "--size", size])
-    with pytest.raises(SystemExit):
-        base_student.main()
-    assert f"base student of size '{size}'" in capsys.readouterr().err

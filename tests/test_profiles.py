@@ -117,15 +117,24 @@ def test_what_larger_profiles_do_not_change_is_as_in_mini(name):
     assert set(mini.training.seeds) < set(other.training.seeds)
 
 
-def test_a_gpu_runs_full_with_a_wider_student_and_more_seeds():
+def test_a_gpu_runs_the_methods_of_full_with_more_seeds_and_every_phase_tries_as_many_rates():
     full, gpu = load("full"), load("full-gpu")
-    for section in ("notebooks", "benchmark", "teacher", "keysteps", "exam"):
-        assert getattr(full, section) == getattr(gpu, section)
     assert list(full.training.students) == list(gpu.training.students)
+    assert full.exam == gpu.exam and not gpu.training.lr_of
     assert set(full.training.seeds) < set(gpu.training.seeds)
-    assert full.student.lora == gpu.student.lora and full.training.lr_of == gpu.training.lr_of
-    for section in ("sft", "krsl", "dpo", "dpop", "simpo"):
-        one, other = (getattr(p.training, section) for p in (full, gpu))
+    sections = ("sft", "krsl", "dpo", "dpop", "simpo")
+    assert {len(getattr(gpu.training, name).also_try) for name in sections} == {2}
+
+
+def test_more_seeds_are_of_students_trained_as_in_full():
+    full, seeds = load("full"), load("seeds")
+    for section in ("notebooks", "benchmark", "teacher", "keysteps"):
+        assert getattr(full, section) == getattr(seeds, section)
+    assert full.student == seeds.student.model_copy(update={"dtype": full.student.dtype})
+    assert {*seeds.training.methods} < {*full.training.methods}
+    assert {*full.training.seeds} < {*seeds.training.seeds}
+    for section in ("sft", "krsl"):
+        one, other = (getattr(p.training, section) for p in (full, seeds))
         assert one.batch * one.accumulation == other.batch * other.accumulation
         alike = {"batch": other.batch, "accumulation": other.accumulation}
         assert one.model_copy(update=alike) == other

@@ -39,7 +39,6 @@ def _anchored(path: Any, info: ValidationInfo) -> Any:
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 HERE = Path(__file__).parent
-SIZE = re.compile(r"\d+ x \d+")  # width x layers, of a base student
 LAYERS = (  # of a Llama, which the kit's own bases are
     *("q_proj", "k_proj", "v_proj", "o_proj"),
     *("gate_proj", "up_proj", "down_proj"),
@@ -243,15 +242,14 @@ class Lora(Settings):
 
 
 class Student(Settings):
-    base: str  # "bundled", "tiny" (random weights, for tests), a size, or a transformers id or path
+    base: str  # "bundled", "tiny" (random weights, for tests), or a transformers id or path
     max_length: PositiveInt  # tokens of prompt and response together
     lora: Lora | None  # null: no adapter, all weights of the base are trained
-    # on a GPU; in bfloat16 a student that takes its adapter in loses changes below its last bit
-    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"  # on a GPU; a processor takes float32
 
     @model_validator(mode="after")
     def _has_the_layers(self) -> "Student":
-        known = self.lora and (self.base in ("bundled", "tiny") or SIZE.fullmatch(self.base))
+        known = self.lora and self.base in ("bundled", "tiny")
         for name in self.lora.targets if known else ():
             if name not in LAYERS:
                 raise ValueError("lora.targets: " + unknown(f"layer of {self.base}", name, LAYERS))
