@@ -164,7 +164,7 @@ def shown_exemplars(ws: Workspace) -> pd.DataFrame:
 
 
 def agree(ws: Workspace) -> Path:
-    """Self-consistency (Table 8) of the methods that exam.self_consistency lists, every seed.
+    """Self-consistency (Table 8) of the methods that exam.self_consistency lists.
 
     Makes votes.parquet (Vote).
     """
@@ -172,7 +172,8 @@ def agree(ws: Workspace) -> Path:
 
 
 def _agree(ws: Workspace, folder: Path) -> None:
-    seeds, methods = ws.profile.training.seeds, ws.profile.exam.self_consistency
+    seeds = ws.profile.exam.seeds or ws.profile.training.seeds
+    methods = ws.profile.exam.self_consistency
     voters = [(method, seed) for method in methods for seed in seeds]
     folders = cores.run_all(partial(_sample, ws), voters, desc="self-consistency")
     frames = [read_frame(f / "votes.parquet") for f in folders]

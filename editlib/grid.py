@@ -341,7 +341,7 @@ def train_cell(ws: Workspace, cell: Cell) -> Path:
         "settings": settings.model_dump(mode="json"),
         "updates": limit,
         "checkpoint": ws.profile.training.checkpoint,
-        "follow_test": ws.profile.training.follow_test,
+        "follow_test": _follows(ws, cell),
         "asked": asked(cell.path),
         "student": ws.profile.student.model_dump(mode="json"),
         "base": digest(*bases.base_files(ws.profile.student)),
@@ -357,7 +357,7 @@ def _train_cell(ws, cell, rows, settings, limit, fingerprint, folder: Path) -> N
     scratch = ws.artifacts / "checkpoints" / fingerprint
     rules, how = ws.profile.training, asked(cell.path)
     score = partial(validation_accuracy, ws, how) if rules.checkpoint == "validation" else None
-    follow = partial(accuracy, ws, "test", how) if rules.follow_test else None
+    follow = partial(accuracy, ws, "test", how) if _follows(ws, cell) else None
     rows = readied(ws, cell, settings, rows)
     kept, best, history = None, -1.0, []
     for lr in (settings.lr, *settings.also_try):
@@ -372,6 +372,12 @@ def _train_cell(ws, cell, rows, settings, limit, fingerprint, folder: Path) -> N
     record = {"history": history, "chosen_lr": chosen, "probe": probe(ws, kept)}
     (folder / "record.json").write_text(json.dumps(record), encoding="utf-8")
     training.discard(scratch)
+
+
+def _follows(ws: Workspace, cell: Cell) -> bool:
+    """Whether the test questions are answered after each epoch of a cell."""
+    paths = map(phases, ws.profile.training.methods)
+    return ws.profile.training.follow_test and cell.path in paths
 
 
 def _student(ws: Workspace, cell: Cell):

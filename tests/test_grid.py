@@ -6,6 +6,7 @@ import re
 import shutil
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -377,6 +378,26 @@ def test_the_untrained_student_is_asked_by_the_prompts_of_table_1(ws, monkeypatc
     room = bases.context(ws.profile.student) - ws.profile.decoding.max_new_tokens
     lengths = asked_by["prompt"].map(lambda text: len(batching.prompt_ids(tokenizer, text)))
     assert (lengths <= room).all()
+
+
+def test_test_questions_are_followed_by_the_phases_of_main_methods():
+    ws = SimpleNamespace(profile=profiles.load("full"))
+    followed = [c.path for c in grid.cells(ws.profile.training.students) if grid._follows(ws, c)]
+    assert {*followed} == {phases(method) for method in ws.profile.training.methods}
+    off = SimpleNamespace(profile=profiles.load("full", ["training.follow_test=false"]))
+    assert not grid._follows(off, grid.Cell(phases("EDIT"), 0))
+
+
+@pytest.mark.parametrize(("asked", "seeds"), [(None, [0, 1, 2]), ([1], [1])])
+def test_those_seeds_vote_that_are_asked(monkeypatch, tmp_path, asked, seeds):
+    exam = profiles.load("mini").exam.model_copy(
+        update={"self_consistency": ["EDIT", "Std-CoT"], "seeds": asked}
+    )
+    ws = SimpleNamespace(profile=profiles.load("mini").model_copy(update={"exam": exam}))
+    drawn = []
+    monkeypatch.setattr(exams.cores, "run_all", lambda _, voters, desc: drawn.extend(voters) or [])
+    exams._agree(ws, tmp_path)
+    assert drawn == [(method, seed) for method in ("EDIT", "Std-CoT") for seed in seeds]
 
 
 def test_samples_of_students_are_counted(ws):

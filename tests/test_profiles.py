@@ -77,6 +77,7 @@ def test_lora_may_be_left_out_by_saying_so(name):
             "follow_test needs checkpoint validation, found last",
         ),
         ("mini", ["exam.self_consistency=[SBS]"], "SBS is not in training.methods"),
+        ("mini", ["exam.seeds=[0, 7]"], "exam.seeds: 7 is not in training.seeds"),
         ("mini", ["exam.untrained=[one-shot]"], "'one-shot'"),
         ("mini", ["training.checkpoint=paper"], "training.checkpoint: .*'validation' or 'last'"),
         ("mini", ["benchmark.name=bbh"], "teacher.kind puzzle answers benchmark.name puzzles"),

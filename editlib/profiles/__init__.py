@@ -320,9 +320,7 @@ class Training(Settings):
     methods: Methods
     ablations: Ablations | None = None
     checkpoint: Literal["validation", "last"]
-    follow_test: bool = (
-        False  # log the accuracy on test questions after each epoch; chooses nothing
-    )
+    follow_test: bool = False  # log test accuracy of `methods` after each epoch; chooses nothing
     sft: SFT
     krsl: KRSL
     dpo: DPO | None = None  # these three: None where no method needs them
@@ -386,6 +384,7 @@ class Exam(Settings):
         list[Literal["zero-shot", "few-shot", "zero-shot-CoT", "few-shot-CoT"]], Once
     ] = []
     self_consistency: Annotated[list[str], Once] = []  # methods
+    seeds: Seeds | None = None  # whose students sample for it; null: all seeds of these methods
     samples: PositiveInt = 8  # this and the next two: Table 8
     temperature: PositiveFloat = 0.7
     top_p: float = Field(0.95, gt=0, le=1)
@@ -432,6 +431,9 @@ class Profile(Settings):
         asked = self.training.methods if self.training else []
         if absent := [name for name in self.exam.self_consistency if name not in asked]:
             raise ValueError(f"exam.self_consistency: {absent[0]} is not in training.methods")
+        trained = self.training.seeds if self.training else []
+        if absent := [seed for seed in self.exam.seeds or () if seed not in trained]:
+            raise ValueError(f"exam.seeds: {absent[0]} is not in training.seeds")
         if self.keysteps.unit == "tokens" and self.student is None:
             raise ValueError("keysteps.unit tokens needs a student, whose tokens they are")
         if self.keysteps.unit == "words" and self.training is not None:
