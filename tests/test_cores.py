@@ -1,5 +1,9 @@
 """Work side by side."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from editlib import cores
@@ -30,3 +34,11 @@ def test_a_number_of_processes_that_is_none_is_refused(monkeypatch, given):
     monkeypatch.setenv("EDITLIB_PROCESSES", given)
     with pytest.raises(KitError, match=f"EDITLIB_PROCESSES='{given}': expected a number"):
         cores.processes()
+
+
+@pytest.mark.parametrize(("given", "taken"), [({}, "3000"), ({"GOMP_SPINCOUNT": "7"}, "7")])
+def test_threads_of_the_kit_and_of_its_kernels_spin_briefly(given, taken):
+    own = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    told = "import editlib, os; print(os.environ['GOMP_SPINCOUNT'])"
+    run = subprocess.run([sys.executable, "-c", told], env=own | given, capture_output=True)
+    assert run.stdout.decode().strip() == taken
