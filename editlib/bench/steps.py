@@ -2,10 +2,14 @@
 
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
+import pandas as pd
 import torch
 from accelerate.utils import send_to_device
 from datasets import Dataset
+from joblib import cpu_count
 from peft import LoraConfig, PeftModel, get_peft_model
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch.nn.functional import pad
@@ -186,16 +190,16 @@ def _numbers() -> PreTrainedTokenizerFast:
 # --- memory ----------------------------------------------------------------------------------
 
 
-def memory() -> list[dict]:
+def memory() -> pd.DataFrame:
     """Peak memory of a KRSL step over that of the loaded student, each in a process of its own.
 
     Returns rows of benchmark, work (the one of longest pairs), way, mb.
     """
     work = list(_batches())[-1]
-    return [
-        {"benchmark": "KRSL step", "work": work, "way": w, "mb": in_fresh_process(grown, work, w)}
-        for w in WAYS
-    ]
+    with ThreadPoolExecutor(cpu_count()) as pool:
+        mb = list(pool.map(partial(in_fresh_process, grown, work), WAYS))
+    rows = pd.DataFrame({"way": WAYS, "mb": mb})
+    return rows.assign(benchmark="KRSL step", work=work)[["benchmark", "work", "way", "mb"]]
 
 
 def grown(work: str, way: str) -> float:
