@@ -36,7 +36,7 @@ def test_a_number_of_processes_that_is_none_is_refused(monkeypatch, given):
         cores.processes()
 
 
-@pytest.mark.parametrize(("given", "taken"), [({}, "3000"), ({"GOMP_SPINCOUNT": "7"}, "7")])
+@pytest.mark.parametrize(("given", "taken"), [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7")])
 def test_threads_of_the_kit_and_of_its_kernels_spin_briefly(given, taken):
     own = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
     told = "import editlib, os; print(os.environ['GOMP_SPINCOUNT'])"
