@@ -46,7 +46,7 @@ setup: $(BUILT) ## make .venv from requirements.lock (2 to 5 min, about 2 GB)
 reproduce: $(BUILT) ## run the notebooks (mini: 8 to 12 min on 2 cores, no GPU, no key; seconds if unchanged)
 	@$(RUN) -m editlib.reproduce $(WHERE) $(WHICH)
 
-search: $(BUILT) ## choose learning rates on validation questions, equally for all methods (25 to 50 min)
+search: $(BUILT) ## choose learning rates on validation questions, equally for all methods (1.5 hours)
 	@$(RUN) -m editlib.reproduce --profile mini --only 01 02 03 04 \
 		--results "$${RESULTS:-results}/search" \
 		--set "training.seeds=[100] benchmark.questions.validation=40" \
