@@ -132,17 +132,20 @@ def continuations(
     samples: int = 1,
     choose: Callable[[Tensor, Tensor, int], Tensor] = _likeliest,
     begun: "Beginnings | None" = None,
+    ends: Sequence[int] | None = None,
 ) -> list[list[int]]:
     """New ids of each prompt of a batch, without the end token: those of model.generate.
 
     Finished rows leave the batch a few at a time. samples: continuations of each prompt, one after
     another in what is returned. choose: the next token of each row, given its logits (rows, V),
     which rows they are, and how many it has. begun: what these prompts and others begin with.
+    ends: tokens that each end a continuation (None: the end token of the tokenizer).
     A model whose rows cannot be padded or leave its cache goes through model.generate itself.
     """
+    ends = [tokenizer.eos_token_id] if ends is None else list(ends)
     if reason := _unfit(model):
         _tell(model.config.model_type, reason)
-        return _generated(model, tokenizer, prompts, max_new_tokens, samples, choose)
+        return _generated(model, tokenizer, prompts, max_new_tokens, samples, choose, ends)
     begun = begun or Beginnings(model, prompts)
     logits, mask, cache = _read(model, tokenizer, prompts, begun, max_new_tokens)
     if samples > 1:
@@ -152,9 +155,10 @@ def continuations(
     written: list[list[int]] = [[] for _ in logits]
     rows = torch.arange(len(written), device=model.device)  # those still in the batch
     going = torch.ones(len(written), dtype=torch.bool, device=model.device)
+    last = torch.tensor(ends, device=model.device)
     for step in range(max_new_tokens):
         tokens = choose(logits, rows, step)
-        going &= tokens != tokenizer.eos_token_id
+        going &= (tokens[:, None] != last).all(1)
         for row, token in zip(rows[going].tolist(), tokens[going].tolist(), strict=True):
             written[row].append(token)
         if not going.any() or step + 1 == max_new_tokens:
@@ -178,6 +182,8 @@ def _unfit(model: PreTrainedModel) -> str | None:
     for name in ("past_key_values", "position_ids"):
         if name not in takes:
             return f"its forward takes no {name}"
+    if len({*getattr(model, "hf_device_map", {}).values()}) > 1:
+        return "it lies on several devices"
     for layer in DynamicCache(config=model.config).layers:
         if type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer, DummyLayer):
             return f"its cache has a {type(layer).__name__}"
@@ -189,10 +195,9 @@ def _tell(model_type: str, reason: str) -> None:
     warnings.warn(f"{model_type} writes through model.generate: {reason}; slower", stacklevel=3)
 
 
-def _generated(model, tokenizer, prompts, max_new_tokens, samples, choose) -> list[list[int]]:
+def _generated(model, tokenizer, prompts, max_new_tokens, samples, choose, ends):
     """As continuations, by model.generate, for prompts of one length at a time: none is padded."""
     written: list[list[int]] = [[] for _ in range(samples * len(prompts))]
-    end = tokenizer.eos_token_id
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     for length, group in groupby(order, key=lambda i: len(prompts[i])):
         places = [samples * i + k for i in group for k in range(samples)]
@@ -209,11 +214,11 @@ def _generated(model, tokenizer, prompts, max_new_tokens, samples, choose) -> li
             do_sample=False,
             max_new_tokens=max_new_tokens,
             pad_token_id=tokenizer.pad_token_id,
-            eos_token_id=end,
+            eos_token_id=ends,
             logits_processor=LogitsProcessorList([chosen]),
         )
         for row, tokens in zip(places, new[:, length:].tolist(), strict=True):
-            written[row] = list(takewhile(lambda token: token != end, tokens))
+            written[row] = list(takewhile(lambda token: token not in ends, tokens))
     return written
 
 

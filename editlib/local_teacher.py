@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from hashlib import sha256
+from itertools import groupby
 from math import inf
 from pathlib import Path
 
@@ -14,17 +15,19 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
-    LogitsProcessor,
     LogitsProcessorList,
+    PreTrainedModel,
     TemperatureLogitsWarper,
     TopPLogitsWarper,
 )
 
 from editlib.completions import CompletionStore, Reply, Request, completed, completion_key
+from editlib.decoding import Beginnings, continuations
 from editlib.errors import KitError
 from editlib.profiles import LocalTeacherSettings
 
 _BLOCK = 2**16  # bytes
+BATCHES_AT_ONCE = 32  # whose prompts are looked through for what they begin with
 
 
 class NoModel(KitError):
@@ -65,16 +68,28 @@ class LocalTeacher:
     def complete_many(
         self, requests: Mapping[str, Request], store: CompletionStore, desc: str, known: int
     ) -> None:
-        """See ManyTeacher. Prompts of like length share a batch.
+        """See ManyTeacher. Prompts that begin alike share a batch, and so do those of like length.
 
         Raises NoModel, or BadPrompt before any is completed.
         """
         self._check(requests.values())
         with tqdm(total=len(requests), desc=desc, unit=" completions", leave=False) as bar:
-            for batch in _batches(requests.values(), self.settings.batch):
-                for request, reply in zip(batch, self._replies(batch), strict=True):
+            for batch, begun in self._batches(requests.values()):
+                for request, reply in zip(batch, self._replies(batch, begun), strict=True):
                     store.add(completed(self.name, request, reply))
                 bar.update(len(batch))
+
+    def _batches(self, requests: Iterable[Request]) -> Iterator[tuple[list[Request], Beginnings]]:
+        """Each of one temperature, top_p and max_tokens, with what a few batches of them share."""
+        tokenizer, model = self._loaded
+        size = self.settings.batch
+        ordered = sorted(requests, key=lambda request: (*_settings(request), request.prompt))
+        for _, group in groupby(ordered, key=_settings):
+            for part in _cut(list(group), BATCHES_AT_ONCE * size):
+                ids = dict(zip(part, _read(tokenizer, part)["input_ids"], strict=True))
+                begun = Beginnings(model, list(ids.values()))
+                near = sorted(part, key=lambda request: begun.place(ids[request]))
+                yield from ((batch, begun) for batch in _cut(near, size))
 
     @cached_property
     def _loaded(self):
@@ -111,31 +126,20 @@ class LocalTeacher:
                     "Nothing was asked: show shorter exemplars, or name a model that reads more"
                 )
 
-    @torch.inference_mode()
-    def _replies(self, batch: Sequence[Request]) -> list[Reply]:
+    def _replies(self, batch: Sequence[Request], begun: Beginnings) -> list[Reply]:
         """All of one temperature, top_p and max_tokens."""
         tokenizer, model = self._loaded
-        inputs = _read(tokenizer, batch, padding=True, return_tensors="pt")
-        ids = model.generate(
-            **{name: inputs[name].to(model.device) for name in ("input_ids", "attention_mask")},
-            do_sample=False,
-            max_new_tokens=batch[0].max_tokens,
-            pad_token_id=tokenizer.pad_token_id,
-            logits_processor=_sampling(batch, self.name, model.device),
-        )
-        read = inputs["attention_mask"].sum(1).tolist()
-        new = ids[:, inputs["input_ids"].shape[1] :].tolist()
-        return [self._reply(n, row) for n, row in zip(read, new, strict=True)]
+        read, most = _read(tokenizer, batch)["input_ids"], batch[0].max_tokens
+        how = {} if batch[0].temperature == 0 else {"choose": _Draw(batch, self.name, model.device)}
+        ends = _ends(model)
+        new = continuations(model, tokenizer, read, most, begun=begun, ends=ends, **how)
+        return [self._reply(*row, most) for row in zip(read, new, strict=True)]
 
-    def _reply(self, read: int, ids: list[int]) -> Reply:
-        tokenizer, model = self._loaded
-        end = model.generation_config.eos_token_id
-        ends = end if isinstance(end, list) else [end]
-        stop = next((n for n, token in enumerate(ids) if token in ends), None)
-        text = tokenizer.decode(ids[:stop], skip_special_tokens=True)
-        written = len(ids) if stop is None else stop + 1
-        finish = "length" if stop is None else "stop"
-        return Reply(text, finish, read, written, served_model=self.name)
+    def _reply(self, read: list[int], new: list[int], most: int) -> Reply:
+        text = self._loaded[0].decode(new, skip_special_tokens=True)
+        stopped = len(new) < most
+        finish, written = ("stop", len(new) + 1) if stopped else ("length", len(new))
+        return Reply(text, finish, len(read), written, served_model=self.name)
 
 
 def _digested(folder: Path) -> str:
@@ -156,17 +160,19 @@ def _blocks(path: Path) -> Iterator[bytes]:
             yield file.read(_BLOCK)
 
 
-def _batches(requests, size: int) -> list[list[Request]]:
-    """Each of one temperature, top_p and max_tokens, the longest prompts first."""
-    groups: dict[tuple, list[Request]] = {}
-    for request in sorted(requests, key=lambda request: -len(request.prompt)):
-        sampling = (request.temperature, request.top_p, request.max_tokens)
-        groups.setdefault(sampling, []).append(request)
-    return [
-        group[start : start + size]
-        for group in groups.values()
-        for start in range(0, len(group), size)
-    ]
+def _cut(requests: list[Request], size: int) -> Iterator[list[Request]]:
+    return (requests[start : start + size] for start in range(0, len(requests), size))
+
+
+def _settings(request: Request) -> tuple[float, float, int]:
+    """What the requests of a batch have in common."""
+    return request.temperature, request.top_p, request.max_tokens
+
+
+def _ends(model: PreTrainedModel) -> list[int]:
+    """The tokens that each end what a model writes, often more than that of its tokenizer."""
+    end = model.generation_config.eos_token_id
+    return end if isinstance(end, list) else [end]
 
 
 def _chat(tokenizer, prompt: str) -> str:
@@ -183,29 +189,23 @@ def _read(tokenizer, batch: Sequence[Request], **options):
     return tokenizer(texts, add_special_tokens=not chats, **options)
 
 
-def _sampling(batch: Sequence[Request], name: str, device) -> LogitsProcessorList:
-    request = batch[0]
-    if request.temperature == 0:
-        return LogitsProcessorList()
-    seeds = [int(completion_key(name, request)[:15], 16) for request in batch]
-    steps = [TemperatureLogitsWarper(request.temperature), _Draw(seeds, device)]
-    if request.top_p < 1:
-        steps.insert(1, TopPLogitsWarper(request.top_p))
-    return LogitsProcessorList(steps)
-
-
-class _Draw(LogitsProcessor):
-    """Makes the largest logit a draw from the softmax (Gumbel-max), from a generator a row.
+class _Draw:
+    """Draws the next token of each row from the softmax (Gumbel-max), by a generator a row.
 
     So a completion does not depend on which prompts share its batch, but for rounding.
     """
 
-    def __init__(self, seeds: Sequence[int], device) -> None:
+    def __init__(self, batch: Sequence[Request], name: str, device) -> None:
+        seeds = [int(completion_key(name, request)[:15], 16) for request in batch]
         self.generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+        self.warp = LogitsProcessorList([TemperatureLogitsWarper(batch[0].temperature)])
+        if batch[0].top_p < 1:
+            self.warp.append(TopPLogitsWarper(batch[0].top_p))
 
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """scores: logits (rows, vocabulary)."""
+    def __call__(self, logits: Tensor, rows: Tensor, step: int) -> Tensor:
+        """logits: (rows, vocabulary); see decoding.continuations."""
+        scores = self.warp(None, logits.float())
         noise = torch.empty_like(scores)
-        for row, generator in zip(noise, self.generators, strict=True):
-            row.exponential_(generator=generator)
-        return scores - noise.clamp_min(torch.finfo(noise.dtype).tiny).log()
+        for own, row in zip(noise, rows.tolist(), strict=True):
+            own.exponential_(generator=self.generators[row])
+        return (scores - noise.clamp_min(torch.finfo(noise.dtype).tiny).log()).argmax(-1)

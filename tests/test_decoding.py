@@ -1,5 +1,6 @@
+from collections import Counter
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby, takewhile
 
 import numpy as np
 import pytest
@@ -271,3 +272,23 @@ def test_tokens_come_as_often_as_transformers_would_draw_them(tok, temperature, 
     assert stats.chisquare(found[often], expected[often]).pvalue > 0.001
     wrong = expected[often].roll(1)
     assert stats.chisquare(found[often], wrong).pvalue < 1e-6  # the test can fail
+
+
+@pytest.mark.parametrize("kind", ["llama", "mamba"])  # by our hand, and through generate
+def test_any_of_several_tokens_ends_a_text(tok, kind):
+    model, prompts = tiny(kind, tok, **TINY), unlike(tok)
+    whole = [generated(model, tok, prompt) for prompt in prompts]
+    word = Counter(chain.from_iterable(whole)).most_common(1)[0][0]
+    ends = [tok.eos_token_id, word]
+    cut = [list(takewhile(lambda token: token != word, row)) for row in whole]
+    assert cut != whole
+    assert decoding.continuations(model, tok, prompts, 24, ends=ends) == cut
+
+
+def test_a_model_on_several_devices_keeps_its_cache_to_itself(tok):
+    model = tiny("llama", tok, **TINY)
+    assert decoding._unfit(model) is None
+    model.hf_device_map = {"model.layers.0": 0, "model.layers.1": 1}
+    assert decoding._unfit(model) == "it lies on several devices"
+    model.hf_device_map = {"": "cpu"}
+    assert decoding._unfit(model) is None

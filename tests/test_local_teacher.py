@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from editlib import decoding
 from editlib.completions import CompletionStore, Request
 from editlib.local_teacher import BadPrompt, LocalTeacher, NoModel, _Draw
 from editlib.profiles import LocalTeacherSettings
@@ -56,10 +57,44 @@ def test_a_sample_depends_on_its_own_seed_and_not_on_its_batch(model_folder, tmp
         assert fresh(tmp_path, str(change), model_folder, others) != alone
 
 
+def test_what_prompts_begin_with_is_read_once(model_folder, tmp_path, monkeypatch):
+    begin = "what is 3 plus 4 " * 5
+    asked = [Request(begin + prompt, temperature=0, max_tokens=3) for prompt in PROMPTS]
+    read, next_of = [], decoding._next
+
+    def counted(model, ids, *rest):
+        read.append(ids.numel())
+        return next_of(model, ids, *rest)
+
+    monkeypatch.setattr(decoding, "_next", counted)
+    alone = fresh(tmp_path, "alone", model_folder, asked)
+    whole = sum(read)
+    monkeypatch.setattr(decoding, "WORTH_SHARING", 20)
+    assert fresh(tmp_path, "together", model_folder, asked) == alone
+    assert sum(read) - whole < whole - 2 * len(begin.split())
+
+
+def test_a_model_may_end_in_more_than_one_way(model_folder, tmp_path, store):
+    asked = [Request(PROMPTS[0], temperature=0, max_tokens=12)]
+    [row] = ask(teacher(model_folder), asked, store, "ask")
+    other = shutil.copytree(model_folder, tmp_path / "other")
+    tokenizer = AutoTokenizer.from_pretrained(other)
+    ends = [
+        tokenizer.eos_token_id,
+        *tokenizer(row.text, add_special_tokens=False)["input_ids"][2:3],
+    ]
+    config = json.loads((other / "generation_config.json").read_text()) | {"eos_token_id": ends}
+    (other / "generation_config.json").write_text(json.dumps(config))
+    [short] = ask(teacher(other), asked, store, "ask")
+    assert row.text.startswith(short.text) and len(short.text) < len(row.text)
+    assert (short.finish_reason, short.completion_tokens) == ("stop", 3)
+
+
 def test_a_draw_follows_the_softmax():
     logits = torch.tensor([0.1, 0.6, 0.3]).log().repeat(4000, 1)
-    draw = _Draw(range(4000), "cpu")
-    shares = draw(None, logits).argmax(-1).bincount(minlength=3) / 4000
+    asked = [Request("?", temperature=1.0, seed=seed) for seed in range(4000)]
+    draw = _Draw(asked, "anyone", "cpu")
+    shares = draw(logits, torch.arange(4000), 0).bincount(minlength=3) / 4000
     assert torch.allclose(shares, torch.tensor([0.1, 0.6, 0.3]), atol=0.03)
 
 
