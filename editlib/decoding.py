@@ -212,9 +212,10 @@ def _generated(model, tokenizer, prompts, max_new_tokens, samples, choose, ends)
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
             do_sample=False,
+            repetition_penalty=1.0,  # whatever the model has by default
             max_new_tokens=max_new_tokens,
             pad_token_id=tokenizer.pad_token_id,
-            eos_token_id=ends,
+            eos_token_id=ends or None,
             logits_processor=LogitsProcessorList([chosen]),
         )
         for row, tokens in zip(places, new[:, length:].tolist(), strict=True):

@@ -41,6 +41,8 @@ class BadPrompt(KitError):
 class LocalTeacher:
     """Completes prompts in batches: greedily at temperature 0, else by a seed of each prompt's own.
 
+    Of a model's own generation settings only the end tokens count: no repetition penalty, say.
+
     The model is loaded with the first prompt, so a run that finds all in the store needs none.
     """
 
@@ -172,7 +174,7 @@ def _settings(request: Request) -> tuple[float, float, int]:
 def _ends(model: PreTrainedModel) -> list[int]:
     """The tokens that each end what a model writes, often more than that of its tokenizer."""
     end = model.generation_config.eos_token_id
-    return end if isinstance(end, list) else [end]
+    return end if isinstance(end, list) else [end] * (end is not None)
 
 
 def _chat(tokenizer, prompt: str) -> str:

@@ -278,6 +278,8 @@ def test_tokens_come_as_often_as_transformers_would_draw_them(tok, temperature, 
 def test_any_of_several_tokens_ends_a_text(tok, kind):
     model, prompts = tiny(kind, tok, **TINY), unlike(tok)
     whole = [generated(model, tok, prompt) for prompt in prompts]
+    model.generation_config.repetition_penalty = 9.0  # which is not asked for
+    assert [generated(model, tok, prompt) for prompt in prompts] != whole
     word = Counter(chain.from_iterable(whole)).most_common(1)[0][0]
     ends = [tok.eos_token_id, word]
     cut = [list(takewhile(lambda token: token != word, row)) for row in whole]

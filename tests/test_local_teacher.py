@@ -90,6 +90,14 @@ def test_a_model_may_end_in_more_than_one_way(model_folder, tmp_path, store):
     assert (short.finish_reason, short.completion_tokens) == ("stop", 3)
 
 
+def test_a_model_without_an_end_writes_until_it_has_enough(model_folder, tmp_path, store):
+    endless = shutil.copytree(model_folder, tmp_path / "endless")
+    config = json.loads((endless / "generation_config.json").read_text()) | {"eos_token_id": None}
+    (endless / "generation_config.json").write_text(json.dumps(config))
+    [row] = ask(teacher(endless), [Request(PROMPTS[0], max_tokens=12)], store, "ask")
+    assert (row.finish_reason, row.completion_tokens) == ("length", 12)
+
+
 def test_a_draw_follows_the_softmax():
     logits = torch.tensor([0.1, 0.6, 0.3]).log().repeat(4000, 1)
     asked = [Request("?", temperature=1.0, seed=seed) for seed in range(4000)]
