@@ -198,7 +198,7 @@ def fit(
     questions after each epoch; the best epoch, the first of equals, is kept. None keeps the last.
     follow: accuracy on test questions, logged beside it as eval_test_accuracy; it decides nothing.
     """
-    arguments = _arguments(settings, seed, scratch, updates, bf16, selects=score is not None)
+    arguments = _arguments(settings, seed, scratch, updates, score is not None, bf16)
     trainer = StudentTrainer(
         model=model,
         args=arguments,
@@ -234,7 +234,7 @@ def best_score(history: Sequence[dict]) -> float:
     return max((entry["eval_accuracy"] for entry in history if "eval_accuracy" in entry), default=0)
 
 
-def _arguments(settings, seed, scratch, updates, bf16, selects) -> TrainingArguments:
+def _arguments(settings, seed, scratch, updates, selects, bf16=False) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(scratch),
         learning_rate=settings.lr,

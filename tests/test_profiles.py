@@ -1,10 +1,9 @@
-import pandas as pd
 import pytest
 import yaml
 
-from editlib import methods, profiles
+from editlib import profiles
 from editlib.profiles import BadProfile, load
-from editlib.workspace import RESULTS, open_workspace
+from editlib.workspace import open_workspace
 
 
 def written(name):
@@ -251,17 +250,3 @@ def test_a_path_leads_from_where_the_profile_lies(tmp_path, monkeypatch):
     assert profile.benchmark.exemplars.folder == tmp_path / "shots"
     assert profile.teacher.completions == tmp_path / "run.jsonl"
     assert load("paper").benchmark.exemplars.folder == profiles.HERE.parent.parent / "prompts"
-
-
-def test_full_learns_at_the_rates_that_the_search_put_first_of_equals_the_lowest():
-    found = pd.read_csv(RESULTS / "search" / "full" / "tables" / "rates_by_phase.csv")
-    found = found.sort_values(["accuracy", "lr"], ascending=[False, True])
-    best = found.drop_duplicates("phase").set_index("phase")["lr"].to_dict()
-    training = load("full").training
-    own = {
-        phase
-        for method in [*training.methods, "DPO", "DPO-Positive", "SimPO"]
-        for phase in methods.phases(method)
-        if phase.as_long_as is None and phase.data not in ("D+dual", "D-dual")
-    }
-    assert {str(phase): training.of(phase).lr for phase in own} == best
