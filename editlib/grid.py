@@ -359,12 +359,12 @@ def _train_cell(ws, cell, rows, settings, limit, fingerprint, folder: Path) -> N
     score = partial(validation_accuracy, ws, how) if rules.checkpoint == "validation" else None
     follow = partial(accuracy, ws, "test", how) if _follows(ws, cell) else None
     rows = readied(ws, cell, settings, rows)
+    half = students.dtype(ws.profile.student) is torch.bfloat16
+    given = {"seed": cell.seed, "updates": limit, "bf16": half, "score": score, "follow": follow}
     kept, best, history = None, -1.0, []
     for lr in (settings.lr, *settings.also_try):
         model, trial = _student(ws, cell), settings.model_copy(update={"lr": lr})
-        where = {"seed": cell.seed, "scratch": scratch / f"{lr:g}"}
-        where["bf16"] = students.dtype(ws.profile.student) is torch.bfloat16
-        log = training.fit(model, rows, trial, updates=limit, score=score, follow=follow, **where)
+        log = training.fit(model, rows, trial, scratch=scratch / f"{lr:g}", **given)
         history += [entry | {"lr": lr} for entry in log]
         if (reached := training.best_score(log)) > best:
             kept, best, chosen = model, reached, lr
