@@ -35,7 +35,7 @@ WHICH = $(if $(PARAMS),-p "$$PARAMS") $(if $(ONLY),--only $(ONLY)) $(if $(FROM),
         $(if $(FORCE),--force)
 
 .DEFAULT_GOAL = help
-.PHONY: help setup reproduce search studies lab report test bench lint base-student lock clean
+.PHONY: help setup reproduce search studies lab report test bench lint base-student wide-student lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -87,7 +87,10 @@ lint: $(BUILT) ## check style, and that notebook sources hold no outputs (second
 	@$(RUN) -m nbstripout --keep-id --verify $(wildcard notebooks/*.ipynb)
 
 base-student: $(BUILT) ## train the bundled base student anew (1.5 hours on 2 cores; killed, it goes on)
-	@OMP_NUM_THREADS=1 $(VENV)/bin/torchrun --nproc_per_node 2 -m editlib.base_student
+	@OMP_NUM_THREADS=1 $(VENV)/bin/torchrun --nproc_per_node 2 -m editlib.base_student bundled
+
+wide-student: $(BUILT) ## train the base student of full-gpu into build/ (8 min on a GPU; killed, it goes on)
+	@OMP_NUM_THREADS=1 $(RUN) -m editlib.base_student wide
 
 lock: ## write requirements.lock anew from pyproject.toml (3 min, network)
 	$(PYTHON) -m venv --clear build/lock

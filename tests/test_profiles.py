@@ -1,9 +1,9 @@
 import pytest
 import yaml
 
-from editlib import profiles
+from editlib import base_student, profiles
 from editlib.profiles import BadProfile, load
-from editlib.workspace import open_workspace
+from editlib.workspace import KIT, open_workspace
 
 
 def written(name):
@@ -118,13 +118,19 @@ def test_what_larger_profiles_do_not_change_is_as_in_mini(name):
     assert set(mini.training.seeds) < set(other.training.seeds)
 
 
-def test_a_gpu_runs_the_methods_of_full_with_more_seeds_and_every_phase_tries_as_many_rates():
+def test_a_gpu_runs_the_methods_of_full_with_a_larger_student_and_more_seeds():
     full, gpu = load("full"), load("full-gpu")
     assert list(full.training.students) == list(gpu.training.students)
-    assert full.exam.model_copy(update={"seeds": None}) == gpu.exam and not gpu.training.lr_of
     assert set(full.training.seeds) < set(gpu.training.seeds)
-    sections = ("sft", "krsl", "dpo", "dpop", "simpo")
-    assert {len(getattr(gpu.training, name).also_try) for name in sections} == {2}
+    for section in ("notebooks", "benchmark", "teacher", "keysteps", "exam"):
+        assert getattr(full, section) == getattr(gpu, section)
+    assert gpu.student.base == str(base_student.STUDENTS["wide"][1].relative_to(KIT.parent))
+    assert full.student.lora == gpu.student.lora
+
+
+def test_a_gpu_searches_the_rates_of_all_first_phases_alike():
+    gpu = load("full-gpu").training
+    assert gpu.sft.also_try and not gpu.lr_of
 
 
 def test_more_seeds_are_of_students_trained_as_in_full():
