@@ -11,8 +11,7 @@ import json
 import os
 import random
 import shutil
-import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
 
@@ -77,16 +76,6 @@ class Recipe:
         Stage(64_000, sizes=(2, 3), seed=4, context=None, batch=16, lr=2e-3),
         Stage(64_000, sizes=(2, 3), seed=5, context=None, batch=16, lr=2e-3, jumps=True),
     )
-
-    def of_rates(self, echoes: float, stages: float) -> "Recipe":
-        """The same with other learning rates."""
-        slower = tuple(replace(stage, lr=stages) for stage in self.stages)
-        return replace(self, echoes=replace(self.echoes, lr=echoes), stages=slower)
-
-
-# Of profile full-gpu: at the rates of the bundled one it does not come to look back at echoes
-WIDE = Recipe(width=256, heads=8).of_rates(echoes=1e-3, stages=1e-3)
-STUDENTS = {"bundled": (Recipe(), BUNDLED), "wide": (WIDE, SCRATCH.parent / "wide-student")}
 
 
 def documents(stage: Stage) -> list[str]:
@@ -333,13 +322,7 @@ def _arguments(stage: Stage, scratch: Path) -> TrainingArguments:
     )
 
 
-def main(which: str) -> None:
-    """Train one of STUDENTS, and discard its checkpoints."""
-    recipe, folder = STUDENTS[which]
-    train(recipe, folder, SCRATCH)
-    if _is_first():
-        training.discard(checkpoints(recipe, SCRATCH))
-
-
 if __name__ == "__main__":
-    main(sys.argv[1])
+    train(Recipe(), BUNDLED, SCRATCH)
+    if _is_first():
+        training.discard(checkpoints(Recipe(), SCRATCH))

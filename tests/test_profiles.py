@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from editlib import base_student, profiles
+from editlib import profiles, wide_student
 from editlib.profiles import BadProfile, load
 from editlib.workspace import KIT, open_workspace
 
@@ -124,7 +124,7 @@ def test_a_gpu_runs_the_methods_of_full_with_a_larger_student_and_more_seeds():
     assert set(full.training.seeds) < set(gpu.training.seeds)
     for section in ("notebooks", "benchmark", "teacher", "keysteps", "exam"):
         assert getattr(full, section) == getattr(gpu, section)
-    assert gpu.student.base == str(base_student.STUDENTS["wide"][1].relative_to(KIT.parent))
+    assert gpu.student.base == str(wide_student.FOLDER.relative_to(KIT.parent))
     assert full.student.lora == gpu.student.lora
 
 
