@@ -18,6 +18,7 @@ from editlib import (
     answers,
     bases,
     batching,
+    budget,
     cores,
     decoding,
     evaluation,
@@ -315,7 +316,7 @@ def train(ws: Workspace) -> Path:
 
 def _train(ws: Workspace, folder: Path) -> None:
     trained = cells(ws.profile.training.students)
-    cores.run_all(partial(train_cell, ws), trained, desc="training phases")
+    cores.run_all(partial(train_cell, ws), longest_first(ws, trained), desc="training phases")
     history = pd.concat(_history(ws, c) for c in trained)
     write_frame(folder / "history.parquet", history)
     write_frame(folder / "choices.parquet", choices(history, list(ws.profile.training.students)))
@@ -323,6 +324,19 @@ def _train(ws: Workspace, folder: Path) -> None:
         [{"phases": UNTRAINED, "seed": 0, **probe(ws, students.load_base(ws.profile.student))}]
     )
     write_frame(folder / "probes.parquet", pd.concat([base, *(_probes(ws, c) for c in trained)]))
+
+
+def longest_first(ws: Workspace, found: Sequence[Cell]) -> list[Cell]:
+    """The order that leaves cores idle least: first phases first, and of each what reads most."""
+    tokens = {path: _tokens(ws, path) for path in dict.fromkeys(cell.path for cell in found)}
+    return sorted(found, key=lambda cell: (len(cell.path), -tokens[cell.path]))
+
+
+def _tokens(ws: Workspace, path: Sequence[Phase]) -> int:
+    """What the last phase of a path reads, at all of its rates."""
+    rows, (settings, _) = drawn(ws, path[-1]), schedule(ws, path)
+    read = budget.tokens_read(rows, settings, updates(ws, path)) if rows else 0
+    return read * (1 + len(settings.also_try))
 
 
 def train_cell(ws: Workspace, cell: Cell) -> Path:

@@ -79,6 +79,23 @@ def test_ablations_have_seeds_of_their_own():
     ]
 
 
+def test_what_reads_most_is_trained_first_but_after_the_phases_before_it(ws):
+    """Of sets that hold one another, the larger one reads more."""
+    found = grid.cells(dict.fromkeys(["Std-CoT", "EDIT w/o RWC", "EDIT"], (0, 1)))
+    ordered = grid.longest_first(ws, found)
+    assert {*ordered} == {*found} and len(ordered) == len(found)
+    assert [(len(cell.path), cell.path[-1].data, cell.seed) for cell in ordered] == [
+        *((1, data, seed) for data in ("D+merge", "D+") for seed in (0, 1)),
+        *((2, data, seed) for data in ("Ddual", "D+dual") for seed in (0, 1)),
+    ]
+
+
+def test_a_phase_that_tries_two_rates_reads_twice_as_much(ws):
+    path, other = phases("Std-CoT"), open_workspace("smoke", ["training.sft.also_try=[1e-5]"])
+    other = replace(other, folder=ws.folder)
+    assert grid._tokens(other, path) == 2 * grid._tokens(ws, path) > 0
+
+
 @pytest.mark.parametrize("size", [3, grid.PROBE, 255, 616])
 def test_the_probe_goes_through_all_pairs(size):
     """They lie task by task, so no task is left out that has its share of them."""
