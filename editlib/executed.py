@@ -1,4 +1,4 @@
-"""Run one notebook in a kernel of its own, and tidy the executed copy for git."""
+"""Run one notebook in a kernel, and tidy the executed copy for git."""
 
 import logging
 import re
@@ -6,19 +6,20 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
-from jupyter_client import AsyncKernelManager
-from jupyter_client.kernelspec import KernelSpecManager
 from nbclient.exceptions import DeadKernelError
 from nbformat import NotebookNode
 from papermill import PapermillExecutionError, execute_notebook
 from tqdm import tqdm
 
+from editlib.kernels import OwnKernel
 from editlib.workspace import KIT
 
 HEARTBEAT = 0.5  # seconds between two looks at memory and clock
+START = 600  # seconds a kernel may take to import, from a slow disk
 BAR = re.compile(r"\d+%\||\d+(it|ex|rows)? \[\d\d:\d\d")  # a tqdm bar, with and without a total
 CELL_FILE = re.compile(r"(?<!\S)/\S*ipykernel_\d+/\d+\.py")  # a cell, in a warning
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -30,21 +31,14 @@ class NotebookFailed(RuntimeError):
     """A cell raised, or the kernel died; the message says where and what to do."""
 
 
-class OwnKernel(AsyncKernelManager):
-    """Starts the kernel with the Python that runs now, whatever kernels the user has installed."""
-
-    def __init__(self, **options):
-        specs = KernelSpecManager(kernel_dirs=[])
-        super().__init__(kernel_spec_manager=specs, **options)
-
-
 class Clock:
     """Seconds of each code cell and peak memory of all processes, taken while a notebook runs."""
 
-    def __init__(self, tick: Callable[["Clock"], None]):
+    def __init__(self, kernel: OwnKernel, tick: Callable[["Clock"], None]):
+        self.kernel = kernel
         self.cells: list[float] = []  # seconds of the cells that are done
-        self.total = 0.0  # seconds, kernel start and end included
-        self.peak = 0  # bytes resident, of this process and all that it started
+        self.total = 0.0  # seconds, the wait for the kernel included
+        self.peak = 0  # bytes resident, of this process, the kernel and all that it started
         self.started = self.last = time.monotonic()
         self._tick = tick
         self._stopped = threading.Event()
@@ -70,7 +64,7 @@ class Clock:
 
     def _beat(self) -> None:
         while not self._stopped.wait(HEARTBEAT):
-            self.peak = max(self.peak, _resident(psutil.Process()))
+            self.peak = max(self.peak, _resident(self.kernel.pid))
             self._tick(self)
 
 
@@ -88,10 +82,10 @@ class Progress:
             leave=False,
         )
 
-    def clock(self, name: str) -> Clock:
+    def clock(self, name: str, kernel: OwnKernel) -> Clock:
         """A clock for one notebook that moves the bar as its cells are done."""
         self.bar.set_description_str(name)
-        return Clock(lambda clock: self._show(name, clock))
+        return Clock(kernel, lambda clock: self._show(name, clock))
 
     def skip(self, name: str) -> None:
         self.bar.total -= sum(self.expected[name])
@@ -136,7 +130,7 @@ class Lines:
 def execute(
     source: Path, partial: Path, parameters: dict, clock: Clock, progress: Progress
 ) -> NotebookNode:
-    """Run a notebook from its own folder; every executed cell is saved in partial at once.
+    """Run a notebook in the clock's kernel; every executed cell is saved in partial at once.
 
     What it prints goes to the terminal too, such as what a teacher is about to cost, and the bar
     that it shows goes beside that of the run. Raises NotebookFailed when a cell raises or the
@@ -153,10 +147,8 @@ def execute(
             progress_bar=False,
             stdout_file=Lines(progress.say),
             stderr_file=Lines(progress.beside),
-            cwd=source.parent,
-            kernel_manager_class=OwnKernel,
-            # not a warning a notebook, nor that the sockets are closed where a cell is interrupted
-            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+            km=clock.kernel,
+            start_timeout=START,
             on_cell_executed=clock.executed,
         )
     except KeyboardInterrupt:
@@ -219,11 +211,11 @@ def _advice(source: Path, cause: str, partial: Path) -> str:
     )
 
 
-def _resident(process: psutil.Process) -> int:
-    total = 0
-    for each in (process, *process.children(recursive=True)):
-        try:
-            total += each.memory_info().rss
-        except psutil.NoSuchProcess:
-            continue
+def _resident(kernel: int) -> int:
+    total = psutil.Process().memory_info().rss
+    with suppress(psutil.NoSuchProcess):
+        started = psutil.Process(kernel)
+        for each in (started, *started.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                total += each.memory_info().rss
     return total

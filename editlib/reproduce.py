@@ -20,6 +20,7 @@ import yaml
 from editlib import executed, manifest, options, report
 from editlib.benchmarks import mirror
 from editlib.errors import KitError, unknown
+from editlib.kernels import Kernels, OwnKernel
 from editlib.records import atomic_write
 from editlib.workspace import KIT, STAGES, MissingInput, Workspace, digest, open_workspace
 
@@ -48,12 +49,15 @@ def reproduce(
     ws.create()
     entries, names = {}, ws.profile.notebooks
     progress = executed.Progress(_expected_seconds(ws, chosen))
+    kernels = Kernels(NOTEBOOKS)
     try:
         for number, name in enumerate(names, start=1):
             key, entry = _key(ws, name, parameters[name], data), _read_entry(ws, name)
             fresh = _is_unchanged(ws, name, entry, key)
             if name in chosen and (force or not fresh):
-                entry, fresh = _run(ws, name, parameters[name], key, progress), True
+                kernel = kernels.take(more=name != chosen[-1])
+                entry, fresh = _run(ws, name, parameters[name], key, kernel, progress), True
+                kernels.leave()
                 _write_manifest(ws, header, entries | {name: entry})
                 progress.say(f"[{number}/{len(names)}] {name}  {_duration(entry['seconds'])}")
             elif name in chosen:
@@ -62,17 +66,25 @@ def reproduce(
             if fresh:
                 entries[name] = entry
     finally:
+        kernels.close()
         progress.close()
         _write_manifest(ws, header, entries)
     report.build(ws)
 
 
-def _run(ws: Workspace, name: str, parameters: dict, key: str, progress: executed.Progress) -> dict:
+def _run(
+    ws: Workspace,
+    name: str,
+    parameters: dict,
+    key: str,
+    kernel: OwnKernel,
+    progress: executed.Progress,
+) -> dict:
     """Run one notebook, keep its executed copy, and return and store its entry of the manifest."""
     source, target = NOTEBOOKS / f"{name}.ipynb", ws.folder / "notebooks" / f"{name}.ipynb"
     partial = ws.artifacts / "partial" / source.name
     before = _written(ws)
-    with progress.clock(name) as clock:
+    with progress.clock(name, kernel) as clock:
         notebook = executed.execute(source, partial, parameters, clock, progress)
     progress.finish(name)
     executed.tidy(notebook)

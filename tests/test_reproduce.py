@@ -15,7 +15,7 @@ import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from editlib import executed, manifest, report, reproduce
+from editlib import executed, kernels, manifest, report, reproduce
 from editlib.workspace import KIT, open_workspace
 
 PROFILE = """\
@@ -54,6 +54,7 @@ def kit(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     monkeypatch.setenv("EDITLIB_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setattr(reproduce, "NOTEBOOKS", notebooks)
+    monkeypatch.setattr(kernels, "IMPORTS", [])  # these notebooks need few
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

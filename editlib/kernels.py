@@ -1,0 +1,74 @@
+"""The kernels of a run: the next one starts, and the last one ends, while a notebook runs.
+
+To start a kernel, import the libraries and end it again takes longer than most of the teaching
+notebooks work.
+"""
+
+from contextlib import suppress
+from pathlib import Path
+
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_core.utils import run_sync
+
+# Not a warning a notebook, nor that the sockets are closed where a cell is interrupted
+QUIET = "--IPKernelApp.log_level=CRITICAL"
+FORGETS = "--HistoryManager.hist_file=:memory:"
+IMPORTS = ["--ext=editlib.imports"]  # what notebooks import, before the first cell asks for it
+
+
+class OwnKernel(AsyncKernelManager):
+    """Starts the kernel with the Python that runs now, whatever kernels the user has installed."""
+
+    def __init__(self, **options):
+        specs = KernelSpecManager(kernel_dirs=[])
+        super().__init__(kernel_spec_manager=specs, **options)
+        self.clients = []
+
+    def client(self, **options):
+        """As AsyncKernelManager; the client is kept, for nbclient leaves it open."""
+        self.clients.append(super().client(**options))
+        return self.clients[-1]
+
+    @property
+    def pid(self) -> int:
+        return self.provisioner.pid
+
+
+class Kernels:
+    """Kernels that run in one folder, one notebook each, until they are closed."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._waiting: OwnKernel | None = None
+        self._running: list[OwnKernel] = []
+
+    def take(self, more: bool) -> OwnKernel:
+        """The kernel of the next notebook. more: whether another one will follow."""
+        kernel = self._waiting or self._started()
+        self._running.append(kernel)
+        self._waiting = self._started() if more else None
+        return kernel
+
+    def leave(self) -> None:
+        """Have the kernel of a notebook that is done end by itself, and clear the one before."""
+        *ended, last = self._running
+        for kernel in ended:
+            run_sync(kernel.finish_shutdown)()
+            run_sync(kernel.cleanup_resources)()
+        for client in last.clients:
+            client.stop_channels()
+        run_sync(last.request_shutdown)()
+        self._running = [last]
+
+    def close(self) -> None:
+        """Kill those that are left."""
+        for kernel in filter(None, (*self._running, self._waiting)):
+            with suppress(RuntimeError):  # it is no more
+                run_sync(kernel.shutdown_kernel)(now=True)
+
+    def _started(self) -> OwnKernel:
+        kernel = OwnKernel()
+        arguments = [QUIET, FORGETS, *IMPORTS]
+        run_sync(kernel.start_kernel)(extra_arguments=arguments, cwd=str(self.folder))
+        return kernel

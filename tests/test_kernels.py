@@ -1,0 +1,77 @@
+"""A notebook's kernel starts before it is wanted, and none outlives the run."""
+
+import time
+
+import nbformat
+import psutil
+import pytest
+from jupyter_core.utils import run_sync
+from nbformat.v4 import new_code_cell, new_notebook
+
+from editlib import executed, kernels
+from editlib.kernels import Kernels
+
+
+@pytest.fixture
+def few(monkeypatch, tmp_path):
+    """The kernels of a run whose notebooks import little."""
+    monkeypatch.setattr(kernels, "IMPORTS", [])
+    made = Kernels(tmp_path)
+    yield made
+    made.close()
+
+
+def is_over(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_the_kernel_of_the_next_notebook_starts_with_the_one_before(few):
+    first = few.take(more=True)
+    waiting = few._waiting.pid
+    assert waiting != first.pid and psutil.pid_exists(waiting)
+    second = few.take(more=False)
+    assert second.pid == waiting and few._waiting is None
+
+
+def test_a_notebook_that_is_done_does_not_hold_up_the_next(few):
+    few.take(more=True)
+    started = time.monotonic()
+    few.leave()
+    assert time.monotonic() - started < 1
+    few.take(more=False)
+    few.leave()
+    assert len(few._running) == 1  # of which nobody knows yet that it is over
+
+
+def test_no_kernel_is_left_when_a_run_is_over(few):
+    pids = [few.take(more=True).pid, few.take(more=True).pid, few._waiting.pid]
+    few.close()
+    assert all(map(is_over, pids))
+
+
+def test_a_kernel_that_is_no_more_does_not_keep_the_others_alive(few):
+    first, second = few.take(more=True), few.take(more=False)
+    pids = first.pid, second.pid
+    run_sync(first.shutdown_kernel)(now=True)
+    few.close()
+    assert all(map(is_over, pids))
+
+
+def test_a_notebook_finds_the_libraries_imported_and_no_name_of_ours(tmp_path):
+    """And the clock counts the memory of its kernel, not of the one that waits."""
+    cells = ["print(sorted({'editlib.figures', 'torch'} & {*__import__('sys').modules}))", "dir()"]
+    notebook = new_notebook(cells=list(map(new_code_cell, cells)))
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(notebook, tmp_path / "one.ipynb")
+    progress, made = executed.Progress({"one": [1.0] * 2}), Kernels(tmp_path)
+    try:
+        with progress.clock("one", made.take(more=False)) as clock:
+            run = executed.execute(
+                tmp_path / "one.ipynb", tmp_path / "out.ipynb", {}, clock, progress
+            )
+    finally:
+        made.close()
+    imported, names = (cell.outputs[0] for cell in run.cells)
+    assert imported.text == "['editlib.figures', 'torch']\n"
+    assert "figures" not in names.data["text/plain"] and "editlib" not in names.data["text/plain"]
+    assert 300 < clock.peak / 2**20 < 3_000
