@@ -82,15 +82,19 @@ class LocalTeacher:
                 bar.update(len(batch))
 
     def _batches(self, requests: Iterable[Request]) -> Iterator[tuple[list[Request], Beginnings]]:
-        """Each of one temperature, top_p and max_tokens, with what a few batches of them share."""
+        """Each of one temperature, top_p and max_tokens, with what a few batches of them share.
+
+        Long prompts come first: where memory does not suffice, that shows at once.
+        """
         tokenizer, model = self._loaded
         size = self.settings.batch
         ordered = sorted(requests, key=lambda request: (*_settings(request), request.prompt))
         for _, group in groupby(ordered, key=_settings):
-            for part in _cut(list(group), BATCHES_AT_ONCE * size):
+            parts = _cut(list(group), BATCHES_AT_ONCE * size)
+            for part in sorted(parts, key=_longest, reverse=True):
                 ids = dict(zip(part, _read(tokenizer, part)["input_ids"], strict=True))
                 begun = Beginnings(model, list(ids.values()))
-                near = sorted(part, key=lambda request: begun.place(ids[request]))
+                near = sorted(part, key=lambda request: begun.place(ids[request]), reverse=True)
                 yield from ((batch, begun) for batch in _cut(near, size))
 
     @cached_property
@@ -164,6 +168,11 @@ def _blocks(path: Path) -> Iterator[bytes]:
 
 def _cut(requests: list[Request], size: int) -> Iterator[list[Request]]:
     return (requests[start : start + size] for start in range(0, len(requests), size))
+
+
+def _longest(requests: list[Request]) -> int:
+    """Characters of the longest prompt."""
+    return max(len(request.prompt) for request in requests)
 
 
 def _settings(request: Request) -> tuple[float, float, int]:

@@ -451,6 +451,21 @@ def whole(tmp_path_factory):
     return ws
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_a_student_trains_in_what_it_computes_in(tmp_path, monkeypatch, dtype):
+    class Told(Exception):
+        pass
+
+    def fit(*_, bf16, **__):
+        raise Told(bf16)
+
+    monkeypatch.setattr(students, "dtype", lambda _: dtype)
+    monkeypatch.setattr(training, "fit", fit)
+    ws = taught(tmp_path)
+    with pytest.raises(Told, match=str(dtype == torch.bfloat16)):
+        grid.train_cell(ws, grid.cells({"Std-CoT": [0]})[0])
+
+
 def weights(model):
     return {name: weight.detach() for name, weight in model.named_parameters()}
 

@@ -1,4 +1,5 @@
 import json
+import random
 import shutil
 from dataclasses import replace
 from types import SimpleNamespace
@@ -7,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from editlib import decoding
+from editlib import decoding, local_teacher
 from editlib.completions import CompletionStore, Request
 from editlib.local_teacher import BadPrompt, LocalTeacher, NoModel, _Draw
 from editlib.profiles import LocalTeacherSettings
@@ -55,6 +56,18 @@ def test_a_sample_depends_on_its_own_seed_and_not_on_its_batch(model_folder, tmp
     for change in ({"seed": 1}, {"sample": 1}, {"attempt": 1}):
         others = [replace(request, **change) for request in asked]
         assert fresh(tmp_path, str(change), model_folder, others) != alone
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_long_prompts_are_asked_first(model_folder, monkeypatch, at_once):
+    """Within what is prepared at once, and of such parts those that hold the longest."""
+    monkeypatch.setattr(local_teacher, "BATCHES_AT_ONCE", at_once)
+    lengths = random.Random(0).sample(range(1, 40), 12)
+    asked = [Request(" ".join(["3 minus"] * n), max_tokens=1) for n in lengths]
+    batches = [batch for batch, _ in teacher(model_folder, batch=3)._batches(asked)]
+    words = [len(request.prompt.split()) for batch in batches for request in batch]
+    assert sorted(words) == sorted(2 * n for n in lengths)
+    assert words == sorted(words, reverse=True)
 
 
 def test_what_prompts_begin_with_is_read_once(model_folder, tmp_path, monkeypatch):
