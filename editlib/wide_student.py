@@ -1,7 +1,7 @@
 """The base student of profile full-gpu: the bundled one made twice as wide, which reads on.
 
-`make wide-student` trains it. Trained from nothing, a student of this width comes to less than the
-bundled one on as many documents; made wide like this it begins where that one ended.
+`make wide-student` trains it. It begins where the bundled one ended and so is no weaker, which
+students of this width were that had as little time but began from nothing.
 """
 
 from dataclasses import dataclass
