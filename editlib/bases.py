@@ -7,15 +7,24 @@ from pathlib import Path
 
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
+from editlib.errors import KitError
 from editlib.profiles import Student
 
 BUNDLED = Path(__file__).parent / "base_student"
+WIDE = Path(__file__).parent.parent / "build" / "wide-student"  # of `make wide-student`
 TINY_CONTEXT = 512  # tokens
 
 
 def source(student: Student) -> Path | str:
-    """Where the tokenizer and the config of a student's base lie: a folder, or a model id."""
-    return BUNDLED if student.base in ("bundled", "tiny") else student.base
+    """Where the tokenizer and the config of a student's base lie: a folder, or a model id.
+
+    Raises KitError where that is the wide student and nobody has trained it.
+    """
+    if student.base != "wide":
+        return BUNDLED if student.base in ("bundled", "tiny") else student.base
+    if not WIDE.is_dir():
+        raise KitError(f"student.base=wide: there is no {WIDE}. Train it: make wide-student")
+    return WIDE
 
 
 def load_tokenizer(student: Student) -> PreTrainedTokenizerBase:

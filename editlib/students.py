@@ -24,15 +24,15 @@ class NoStudent(KitError):
 
 
 def load_base(student: Student) -> PreTrainedModel:
-    """The base model, for evaluation: bundled, tiny (random weights), or any of transformers."""
+    """The base model, for evaluation: bundled, wide, tiny (random weights), or of transformers."""
     if student.base == "tiny":
         return _tiny(len(bases.load_tokenizer(student)))
     try:
         return _whole(bases.source(student), dtype(student))
     except OSError as error:
         raise NoStudent(
-            f"student.base={student.base!r} is neither bundled, tiny, a folder with a model, nor a "
-            f"model id that can be downloaded from here: {error}"
+            f"student.base={student.base!r} is neither bundled, wide, tiny, a folder with a model, "
+            f"nor a model id that can be downloaded from here: {error}"
         ) from error
 
 

@@ -13,9 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 from editlib import base_student, bases, training
 from editlib.base_student import SCRATCH, Stage
 from editlib.profiles import Student
-from editlib.workspace import KIT
 
-FOLDER = KIT.parent / "build" / "wide-student"
 TWICE = ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads")
 
 
@@ -79,4 +77,4 @@ def train(growth: Growth, bundled: PreTrainedModel, folder: Path, scratch: Path)
 
 if __name__ == "__main__":
     bundled = LlamaForCausalLM.from_pretrained(bases.BUNDLED, dtype=torch.float32)
-    train(Growth(), bundled, FOLDER, SCRATCH)
+    train(Growth(), bundled, bases.WIDE, SCRATCH)

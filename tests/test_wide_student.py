@@ -6,8 +6,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from editlib import bases, wide_student
+from editlib import bases, students, wide_student
 from editlib.base_student import Stage
+from editlib.errors import KitError
 from editlib.profiles import load
 from editlib.wide_student import Growth, widened
 
@@ -55,15 +56,23 @@ def test_training_tells_its_halves_apart(narrow):
     assert (first - second).abs().max() > 0.1 * first.abs().max()
 
 
-def test_it_reads_on_and_is_written_with_its_card(narrow, tmp_path):
+def test_it_reads_on_and_is_written_with_its_card(narrow, tmp_path, monkeypatch):
     wide_student.train(GROWTH, narrow, tmp_path / "base", tmp_path / "scratch")
     card = json.loads((tmp_path / "base" / "card.json").read_text())
     assert card["recipe"]["stages"][0]["seed"] == 6 and card["passes"][0]["tokens"] > 500
     made = AutoModelForCausalLM.from_pretrained(tmp_path / "base", dtype=torch.float32)
     assert (made(TEXTS).logits - narrow(TEXTS).logits).abs().max() > 0.01
-    student = load("full-gpu", [f"student.base={tmp_path / 'base'}"]).student
-    assert bases.load_tokenizer(student).eos_token_id == 0
     assert not list((tmp_path / "scratch").iterdir())
+    monkeypatch.setattr(bases, "WIDE", tmp_path / "base")
+    student = load("full-gpu").student
+    assert bases.load_tokenizer(student).eos_token_id == 0
+    assert students.load_base(student).config.hidden_size == 16
+
+
+def test_who_has_not_trained_it_is_told_how(tmp_path, monkeypatch):
+    monkeypatch.setattr(bases, "WIDE", tmp_path / "none")
+    with pytest.raises(KitError, match=r"there is no .*none\. Train it: make wide-student"):
+        bases.load_tokenizer(load("full-gpu").student)
 
 
 def test_what_it_reads_the_bundled_one_has_not_read():

@@ -242,14 +242,14 @@ class Lora(Settings):
 
 
 class Student(Settings):
-    base: str  # "bundled", "tiny" (random weights, for tests), or a transformers id or path
+    base: str  # "bundled", "wide", "tiny" (random weights, for tests), or a transformers id or path
     max_length: PositiveInt  # tokens of prompt and response together
     lora: Lora | None  # null: no adapter, all weights of the base are trained
     dtype: Literal["bfloat16", "float32"] = "bfloat16"  # on a GPU; a processor takes float32
 
     @model_validator(mode="after")
     def _has_the_layers(self) -> "Student":
-        known = self.lora and self.base in ("bundled", "tiny")
+        known = self.lora and self.base in ("bundled", "wide", "tiny")
         for name in self.lora.targets if known else ():
             if name not in LAYERS:
                 raise ValueError("lora.targets: " + unknown(f"layer of {self.base}", name, LAYERS))
