@@ -4,7 +4,6 @@ To start a kernel, import the libraries and end it again takes longer than most 
 notebooks work.
 """
 
-from contextlib import suppress
 from pathlib import Path
 
 from jupyter_client import AsyncKernelManager
@@ -41,31 +40,36 @@ class Kernels:
     def __init__(self, folder: Path):
         self.folder = folder
         self._waiting: OwnKernel | None = None
-        self._running: list[OwnKernel] = []
+        self._running: OwnKernel | None = None
+        self._ending: OwnKernel | None = None
 
     def take(self, more: bool) -> OwnKernel:
         """The kernel of the next notebook. more: whether another one will follow."""
-        kernel = self._waiting or self._started()
-        self._running.append(kernel)
+        self._running = self._waiting or self._started()
         self._waiting = self._started() if more else None
-        return kernel
+        return self._running
 
     def leave(self) -> None:
-        """Have the kernel of a notebook that is done end by itself, and clear the one before."""
-        *ended, last = self._running
-        for kernel in ended:
-            run_sync(kernel.finish_shutdown)()
-            run_sync(kernel.cleanup_resources)()
-        for client in last.clients:
+        """Have the kernel of a notebook that is done end by itself; the one before has by now."""
+        self._clear()
+        for client in self._running.clients:
             client.stop_channels()
-        run_sync(last.request_shutdown)()
-        self._running = [last]
+        run_sync(self._running.request_shutdown)()
+        self._running, self._ending = None, self._running
 
     def close(self) -> None:
-        """Kill those that are left."""
-        for kernel in filter(None, (*self._running, self._waiting)):
-            with suppress(RuntimeError):  # it is no more
-                run_sync(kernel.shutdown_kernel)(now=True)
+        """End those that are left; one that has run may take what it started with it."""
+        self._clear()
+        for kernel in filter(None, (self._running, self._waiting)):
+            if kernel.has_kernel:  # else it was ended when the run was interrupted
+                run_sync(kernel.shutdown_kernel)(now=kernel is self._waiting)
+        self._running = self._waiting = None
+
+    def _clear(self) -> None:
+        if self._ending is not None:
+            run_sync(self._ending.finish_shutdown)()
+            run_sync(self._ending.cleanup_resources)()
+        self._ending = None
 
     def _started(self) -> OwnKernel:
         kernel = OwnKernel()

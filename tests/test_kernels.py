@@ -34,25 +34,28 @@ def test_the_kernel_of_the_next_notebook_starts_with_the_one_before(few):
 
 
 def test_a_notebook_that_is_done_does_not_hold_up_the_next(few):
-    few.take(more=True)
+    """Its kernel ends by itself, and with it what it started."""
+    done = few.take(more=True)
     started = time.monotonic()
     few.leave()
     assert time.monotonic() - started < 1
     few.take(more=False)
     few.leave()
-    assert len(few._running) == 1  # of which nobody knows yet that it is over
+    assert is_over(done.pid) and few._ending.pid != done.pid
 
 
 def test_no_kernel_is_left_when_a_run_is_over(few):
-    pids = [few.take(more=True).pid, few.take(more=True).pid, few._waiting.pid]
+    pids = [few.take(more=True).pid, few._waiting.pid]
+    few.leave()
+    pids += [few.take(more=True).pid, few._waiting.pid]
     few.close()
     assert all(map(is_over, pids))
 
 
 def test_a_kernel_that_is_no_more_does_not_keep_the_others_alive(few):
-    first, second = few.take(more=True), few.take(more=False)
-    pids = first.pid, second.pid
-    run_sync(first.shutdown_kernel)(now=True)
+    kernel = few.take(more=True)
+    pids = kernel.pid, few._waiting.pid
+    run_sync(kernel.shutdown_kernel)(now=True)
     few.close()
     assert all(map(is_over, pids))
 
