@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpecManager
-from jupyter_core.utils import run_sync
+from jupyter_client.utils import run_sync
 
 # Not a warning a notebook, nor that the sockets are closed where a cell is interrupted
 QUIET = "--IPKernelApp.log_level=CRITICAL"

@@ -5,7 +5,7 @@ import time
 import nbformat
 import psutil
 import pytest
-from jupyter_core.utils import run_sync
+from jupyter_client.utils import run_sync
 from nbformat.v4 import new_code_cell, new_notebook
 
 from editlib import executed, kernels
