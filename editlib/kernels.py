@@ -1,7 +1,6 @@
-"""The kernels of a run: the next one starts, and the last one ends, while a notebook runs.
+"""The kernels of a run: the next one starts while a notebook runs.
 
-To start a kernel, import the libraries and end it again takes longer than most of the teaching
-notebooks work.
+To start a kernel and import the libraries takes longer than most of the teaching notebooks work.
 """
 
 from pathlib import Path
@@ -39,9 +38,8 @@ class Kernels:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self._waiting: OwnKernel | None = None
         self._running: OwnKernel | None = None
-        self._ending: OwnKernel | None = None
+        self._waiting: OwnKernel | None = None
 
     def take(self, more: bool) -> OwnKernel:
         """The kernel of the next notebook. more: whether another one will follow."""
@@ -50,26 +48,18 @@ class Kernels:
         return self._running
 
     def leave(self) -> None:
-        """Have the kernel of a notebook that is done end by itself; the one before has by now."""
-        self._clear()
+        """End the kernel of a notebook that is done, which takes what it started with it."""
         for client in self._running.clients:
             client.stop_channels()
-        run_sync(self._running.request_shutdown)()
-        self._running, self._ending = None, self._running
+        run_sync(self._running.shutdown_kernel)()
+        self._running = None
 
     def close(self) -> None:
-        """End those that are left; one that has run may take what it started with it."""
-        self._clear()
+        """End those that are left."""
         for kernel in filter(None, (self._running, self._waiting)):
             if kernel.has_kernel:  # else it was ended when the run was interrupted
                 run_sync(kernel.shutdown_kernel)(now=kernel is self._waiting)
         self._running = self._waiting = None
-
-    def _clear(self) -> None:
-        if self._ending is not None:
-            run_sync(self._ending.finish_shutdown)()
-            run_sync(self._ending.cleanup_resources)()
-        self._ending = None
 
     def _started(self) -> OwnKernel:
         kernel = OwnKernel()
