@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from editlib import base_student, bases, training
 from editlib.base_student import SCRATCH, Stage
@@ -60,7 +60,7 @@ def _of_both(weight: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return torch.cat([weight / 2 + noise, weight / 2 - noise], dim=1)
 
 
-def train(growth: Growth, bundled: PreTrainedModel, folder: Path, scratch: Path) -> None:
+def train(growth: Growth, bundled: LlamaForCausalLM, folder: Path, scratch: Path) -> None:
     """Widen the bundled student, let it read, and write it with its card into folder.
 
     scratch: as in base_student.train.

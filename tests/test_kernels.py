@@ -27,6 +27,7 @@ def test_the_kernel_of_the_next_notebook_starts_with_the_one_before(few):
     first = few.take(more=True)
     waiting = few._waiting.pid
     assert waiting != first.pid and psutil.pid_exists(waiting)
+    few.leave()
     second = few.take(more=False)
     assert second.pid == waiting and few._waiting is None
 
