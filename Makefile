@@ -89,7 +89,7 @@ lint: $(BUILT) ## check style, and that notebook sources hold no outputs (second
 base-student: $(BUILT) ## train the bundled base student anew (1.5 hours on 2 cores; killed, it goes on)
 	@OMP_NUM_THREADS=1 $(VENV)/bin/torchrun --nproc_per_node 2 -m editlib.base_student
 
-wide-student: $(BUILT) ## train the base student of full-gpu into build/ (4 min on a GPU; killed, it goes on)
+wide-student: $(BUILT) ## train the base student of full-gpu into build/ (needs a GPU; killed, it goes on)
 	@OMP_NUM_THREADS=1 $(RUN) -m editlib.wide_student
 
 lock: ## write requirements.lock anew from pyproject.toml (3 min, network)

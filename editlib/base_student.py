@@ -278,8 +278,8 @@ def _draw_again(trainer: Trainer, updates: int) -> None:
             pass
 
 
-def save(model, tokenizer, recipe: Recipe, passes: list[dict], folder: Path) -> None:
-    """Write model (half precision), tokenizer and card."""
+def save(model, tokenizer, recipe, passes: list[dict], folder: Path) -> None:
+    """Write model (half precision), tokenizer and card. recipe: a dataclass that decides them."""
     shutil.rmtree(folder, ignore_errors=True)
     tokenizer.save_pretrained(folder)
     model.to(torch.float16).save_pretrained(folder)

@@ -20,11 +20,10 @@ def source(student: Student) -> Path | str:
 
     Raises KitError where that is the wide student and nobody has trained it.
     """
-    if student.base != "wide":
-        return BUNDLED if student.base in ("bundled", "tiny") else student.base
-    if not WIDE.is_dir():
+    if student.base == "wide" and not WIDE.is_dir():
         raise KitError(f"student.base=wide: there is no {WIDE}. Train it: make wide-student")
-    return WIDE
+    own = {"bundled": BUNDLED, "tiny": BUNDLED, "wide": WIDE}
+    return own.get(student.base, student.base)
 
 
 def load_tokenizer(student: Student) -> PreTrainedTokenizerBase:
