@@ -122,8 +122,8 @@ def annotate_each(ws: Workspace, questions: Iterable[Question], folder: Path) ->
     by, begin, spent = _teacher(ws), _begins(ws, few), []
     with growing_table(folder / "cots.parquet", CoT) as add:
         for some in read_batches(table, Question, _at_once(ws)):
-            answered, took = _ask(ws, by, _cep_requests(ws, some, begin), "CEP")
-            add(dual.annotate(some, answered))
+            cots, took = _answer(ws, by, some, begin)
+            add(cots)
             spent.append(took)
     tried = _tried(ws, few)[2]
     write_frame(folder / "usage.parquet", pd.DataFrame([*tried, _together("CEP", spent)]))
@@ -165,9 +165,21 @@ def _annotated_again(
 ) -> Iterator[tuple[list[Question], list[CoT], dict]]:
     """The questions with their second CoTs and what these took, some at a time."""
     for questions, _ in _annotated(ws):
-        asked = _cep_requests(ws, questions, begin)
-        answered, spent = _ask(ws, by, asked, f"CEP{AGAIN}", 1)
-        yield questions, dual.annotate(questions, answered), spent
+        yield questions, *_answer(ws, by, questions, begin, AGAIN, sample=1)
+
+
+def _answer(
+    ws: Workspace,
+    by: Teacher | ManyTeacher,
+    questions: list[Question],
+    begin: Mapping[str, prompts.Shots],
+    again: str = "",
+    sample: int = 0,
+) -> tuple[list[CoT], dict]:
+    """The CoTs of some questions, and what they took."""
+    asked = _cep_requests(ws, questions, begin)
+    answered, spent = _ask(ws, by, asked, f"CEP{again}", sample)
+    return dual.annotate(questions, answered), spent
 
 
 def training_questions(ws: Workspace) -> list[Question]:
@@ -494,16 +506,14 @@ def demonstrate(ws: Workspace, task: str, most: int) -> Demonstration:
     if not questions:
         raise KitError(unknown("task", task, sorted({question.task for question in everything})))
     by, begin = _teacher(ws), _begins(ws, questions)
-    answered, _ = _ask(ws, by, _cep_requests(ws, questions, begin), "CEP")
-    cots = dual.annotate(questions, answered)
+    cots, _ = _answer(ws, by, questions, begin)
     if _published(ws):
         pairs = [pair for pair in benchmarks.published_duals() if pair.task == task]
     else:
         right = dual.with_role(cots, "correct")[:SHOWN]
         cots += _rectify(ws, by, questions, cots, begin)[0]
         shown = dual.ccp_exemplars(questions, cots)
-        misled, _ = _ask(ws, by, _ccp_requests(ws, questions, right, shown), "CCP")
-        cots += dual.corrupted(questions, right, misled)
+        cots += _corrupt(ws, by, questions, right, shown)[0]
         pairs = sorted(dual.pair(questions, cots), key=lambda pair: pair.subset)  # D+dual first
     if not pairs:
         raise KitError(f"no pair comes of {len(questions)} questions of {task}; name another task")
@@ -564,6 +574,7 @@ def _rectify(
     again: str = "",
     sample: int = 0,
 ) -> tuple[list[CoT], dict]:
+    """What becomes of the wrong ones among the CoTs of some questions, and what it took."""
     wrong = dual.with_role(cots, "wrong")
     asked = _ahp_requests(ws, questions, wrong, begin)
     hinted, spent = _ask(ws, by, asked, f"AHP{again}", sample)
@@ -579,12 +590,23 @@ def _dual_parts(
 ) -> Iterator[tuple[list[Question], list[CoT], list[DualCoT]]]:
     """Questions, all CoTs and the pairs, some at a time; what CCP took is added to lures."""
     for questions, cots in _annotated(ws):
-        correct = dual.with_role(cots, "correct")
-        cots = cots + _rectify(ws, by, questions, cots, begin)[0]  # from the store
-        misled, spent = _ask(ws, by, _ccp_requests(ws, questions, correct, shown), "CCP")
+        rectified, _ = _rectify(ws, by, questions, cots, begin)  # from the store
+        corrupted, spent = _corrupt(ws, by, questions, dual.with_role(cots, "correct"), shown)
         lures.append(spent)
-        cots += dual.corrupted(questions, correct, misled)
+        cots = [*cots, *rectified, *corrupted]
         yield questions, cots, dual.pair(questions, cots)
+
+
+def _corrupt(
+    ws: Workspace,
+    by: Teacher | ManyTeacher,
+    questions: list[Question],
+    correct: list[CoT],
+    shown: Mapping[str, Sequence[prompts.Exemplar]],
+) -> tuple[list[CoT], dict]:
+    """What becomes of correct CoTs of some questions, and what it took."""
+    misled, spent = _ask(ws, by, _ccp_requests(ws, questions, correct, shown), "CCP")
+    return dual.corrupted(questions, correct, misled), spent
 
 
 def _together(name: str, parts: Sequence[dict]) -> dict:
