@@ -22,7 +22,10 @@ from transformers import (
     NemotronForCausalLM,
     Qwen3Config,
     Qwen3ForCausalLM,
+    RobertaConfig,
+    RobertaForCausalLM,
 )
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from editlib import ragged, training
 from editlib.profiles import DPO, DPOP, KRSL, SFT, SimPO
@@ -312,11 +315,15 @@ def test_a_batch_without_a_key_token_costs_nothing(tmp_path):
         assert loss == 0 and not any(gradient.any() for gradient in gradients.values())
 
 
-GONE_WRONG = {  # decoders that would read a ragged batch wrongly and say nothing
-    "no keywords for attention": (NemotronForCausalLM, NemotronConfig, {}),
+WHOLE = {"layer_types": ["full_attention"] * 2}
+GONE_WRONG = {  # what is said: decoders that would read a ragged batch wrongly and say nothing
+    "is not told of segments": (NemotronForCausalLM, NemotronConfig, {}),
     "a mask of its own": (DogeForCausalLM, DogeConfig, {}),
-    "sinks": (GptOssForCausalLM, GptOssConfig, {"layer_types": ["full_attention"] * 2}),
+    "takes s_aux": (GptOssForCausalLM, GptOssConfig, WHOLE),
+    "otherwise than two texts": (RobertaForCausalLM, RobertaConfig, {"is_decoder": True}),
+    "gives out router logits": (MixtralForCausalLM, MixtralConfig, {"output_router_logits": True}),
 }
+PRECISIONS = pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=str)
 WELL = {
     "Qwen3": (Qwen3ForCausalLM, Qwen3Config, {}),
     "GPT-2": (GPT2LMHeadModel, GPT2Config, {}),
@@ -333,15 +340,65 @@ def decoder(kind, config, changes):
     return model.train()
 
 
-@pytest.mark.parametrize("model", GONE_WRONG.values(), ids=GONE_WRONG)
-def test_a_decoder_that_reads_ragged_batches_wrongly_is_left_as_it_is(model):
-    model = decoder(*model)
+@PRECISIONS
+@pytest.mark.parametrize("initial", [0.02, 0.5])
+@pytest.mark.parametrize("said", GONE_WRONG)
+def test_a_decoder_that_reads_ragged_batches_wrongly_is_left_as_it_is(said, initial, precision):
+    kind, config, changes = GONE_WRONG[said]
+    model = decoder(kind, config, changes | {"initializer_range": initial}).to(precision)
     usual = model.config._attn_implementation
-    assert "otherwise than two texts" in ragged.install(model)
+    assert said in ragged.install(model)
     assert model.config._attn_implementation == usual and model.training
 
 
-@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=str)
+@PRECISIONS
+@pytest.mark.parametrize("way", ["all before", "itself alone", "half the scale"])
+def test_attention_that_is_another_one_is_noticed(way, precision, monkeypatch):
+    attention = ragged.attention
+
+    def other(*args, segments=None, **how):
+        if way == "all before" and segments:
+            segments = [(sum(map(sum, segments)), 0, 0)]
+        elif way == "itself alone" and segments:
+            segments = [part for a, b, c in segments for part in ((a + b, 0, 0), (c, 0, 0))]
+        elif segments:
+            how["scaling"] /= 2
+        return attention(*args, segments=segments, **how)
+
+    monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS._global_mapping, ragged.NAME, other)
+    model = decoder(*WELL["Qwen3"]).to(precision)
+    assert "otherwise than two texts" in ragged.install(model)
+
+
+def test_a_decoder_that_fails_on_ragged_batches_is_left_as_it_is(monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("no such shape\nand more")
+
+    monkeypatch.setattr(ragged, "token_logp", broken)
+    model = decoder(*WELL["Qwen3"])
+    assert ragged.install(model) == "RuntimeError: no such shape"
+    assert model.config._attn_implementation != ragged.NAME and model.training
+
+
+def test_a_prompt_without_tokens_foretells_nothing():
+    row = duals()[0] | {"prompt": []}
+    with pytest.raises(ValueError, match="prompt holds no token"):
+        ragged.pack_duals([row])
+    with pytest.raises(ValueError, match="prompt holds no token"):
+        ragged.pack_responses([{"prompt": [], "response": [3, 4]}])
+
+
+def test_ids_may_be_arrays_and_a_response_empty():
+    as_lists = [{"prompt": [5, 6], "response": [7, 8, 9]}, {"prompt": [5], "response": []}]
+    as_arrays = [{name: np.array(ids, dtype=int) for name, ids in row.items()} for row in as_lists]
+    packed = [ragged.pack_responses(rows) for rows in (as_lists, as_arrays)]
+    assert packed[0].pop("segments") == packed[1].pop("segments")
+    assert_close(*packed)
+    assert packed[0]["targets"].tolist() == [7, 8, 9]
+    assert packed[0]["logits_to_keep"].tolist() == [1, 2, 3]
+
+
+@PRECISIONS
 @pytest.mark.parametrize("model", WELL.values(), ids=WELL)
 def test_a_decoder_that_reads_them_rightly_takes_them(model, precision):
     assert ragged.install(decoder(*model).to(precision)) is None
