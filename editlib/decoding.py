@@ -134,8 +134,10 @@ def continuations(
     begun: "Beginnings | None" = None,
     ends: Sequence[int] | None = None,
 ) -> list[list[int]]:
-    """New ids of each prompt of a batch, without the end token: those of model.generate.
+    """New ids of each prompt of a batch, without the end token.
 
+    They are those that model.generate writes after that prompt alone, greedily and without
+    penalties; rotary positions that depend on the length of a text (dynamic) see the batch's.
     Finished rows leave the batch a few at a time. samples: continuations of each prompt, one after
     another in what is returned. choose: the next token of each row, given its logits (rows, V),
     which rows they are, and how many it has. begun: what these prompts and others begin with.
@@ -184,6 +186,8 @@ def _unfit(model: PreTrainedModel) -> str | None:
             return f"its forward takes no {name}"
     if len({*getattr(model, "hf_device_map", {}).values()}) > 1:
         return "it lies on several devices"
+    if getattr(model.config, "output_router_logits", False):
+        return "it gives out router logits, which are counted by a mask"
     for layer in DynamicCache(config=model.config).layers:
         if type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer, DummyLayer):
             return f"its cache has a {type(layer).__name__}"
@@ -212,7 +216,8 @@ def _generated(model, tokenizer, prompts, max_new_tokens, samples, choose, ends)
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
             do_sample=False,
-            repetition_penalty=1.0,  # whatever the model has by default
+            repetition_penalty=1.0,  # whatever the model has by default, and the next
+            no_repeat_ngram_size=0,
             max_new_tokens=max_new_tokens,
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=ends or None,

@@ -36,9 +36,10 @@ def key_masks(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which tokens of each rationale must change to turn it into the other (ω of eqs. 5-7).
 
-    correct, wrong: response ids, lengths T and U. ties: minimal edit scripts are not unique;
-    "library" takes the one of Levenshtein, "authors" repeats the published backtrace (deletion
-    before insertion before diagonal, from the end), once from each side.
+    correct, wrong: response ids, lengths T and U: ints from 0 to 2**61 - 2, as Levenshtein compares
+    their hashes. ties: minimal edit scripts are not unique; "library" takes the one of Levenshtein,
+    "authors" repeats the published backtrace (deletion before insertion before diagonal, from the
+    end), once from each side.
     Returns bool (T,) and (U,): True where a token is replaced, or stands on this side alone.
     Raises NoKeySteps if either side is empty.
 

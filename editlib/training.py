@@ -100,7 +100,7 @@ def pair_logp(
     rows: as batching.collate_duals takes them; size: pairs of one forward pass. Returns one dict
     a row: correct (T,) and wrong (U,). Without dropout; the model is left in evaluation mode.
     """
-    goes_ragged = ragged.install(_bare(model)) is None
+    goes_ragged = _goes_ragged(model)
     model.eval()
     read = []
     for start in range(0, len(rows), size):
@@ -205,7 +205,7 @@ def fit(
         train_dataset=list(rows),
         objective=objective(settings),
         lr_decay=settings.lr_decay,
-        padded=not _goes_ragged(model, arguments),
+        padded=not _goes_ragged(model, arguments.n_gpu),
         score=score,
         follow=follow,
     )
@@ -214,11 +214,11 @@ def fit(
     return trainer.state.log_history
 
 
-def _goes_ragged(model: PreTrainedModel | PeftModel, arguments: TrainingArguments) -> bool:
+def _goes_ragged(model: PreTrainedModel | PeftModel, gpus: int = 0) -> bool:
     """Whether batches need no padding; says so, and why, where they do."""
     # nn.DataParallel, which the Trainer takes for several GPUs in one process, cuts batches by rows
     several = "several GPUs in one process (torchrun or accelerate launch give each its own)"
-    obstacle = several if arguments.n_gpu > 1 else ragged.install(_bare(model))
+    obstacle = several if gpus > 1 else ragged.install(_bare(model))
     if obstacle:
         kind = _bare(model).config.model_type
         warnings.warn(f"{kind}: padded batches, which are slower: {obstacle}", stacklevel=3)

@@ -45,6 +45,7 @@ def test_ratios_are_medians_of_neighbours():
     (row,) = bench.ratios([benchmark], times).to_dict("records")
     assert row["seconds_baseline"] == 8.0 and row["seconds"] == 2.0
     assert (row["lowest"], row["ratio"], row["highest"], row["goal"]) == (3.0, 4.0, 10.0, 2)
+    assert row["met"]
 
 
 def test_extraction_is_checked_against_the_plain_program(monkeypatch):
@@ -127,9 +128,9 @@ def test_the_seconds_of_a_run_add_up(tmp_path):
     }
     (tmp_path / "manifest.json").write_text(json.dumps({"notebooks": notebooks}))
     assert [list(row.values()) for row in profile.run(tmp_path / "manifest.json")] == [
-        ["00", 8.0, 4.0, 2.0, 1.0],
+        ["00", 8.0, 4.0, 2.0, 2.0],
         ["01", 7.0, 3.5, 0.5, 3.0],
-        ["all", 15.0, 7.5, 2.5, 4.0],
+        ["all", 15.0, 7.5, 2.5, 5.0],
     ]
 
 

@@ -185,6 +185,7 @@ def test_padding_after_shared_tokens_changes_no_answer(tok, kind, how):
     [
         ("mamba", TINY, "past_key_values"),
         ("lfm2", TINY | {"layer_types": ["conv", "full_attention"]}, "LinearAttentionLayer"),
+        ("mixtral", TINY | {"output_router_logits": True}, "router logits"),
         ("openai-gpt", {"n_embd": 32, "n_layer": 2, "n_head": 4}, "past_key_values"),
         ("bart", {"d_model": 32, "decoder_layers": 2, "decoder_ffn_dim": 64}, "position_ids"),
     ],
@@ -278,7 +279,11 @@ def test_tokens_come_as_often_as_transformers_would_draw_them(tok, temperature, 
 def test_any_of_several_tokens_ends_a_text(tok, kind):
     model, prompts = tiny(kind, tok, **TINY), unlike(tok)
     whole = [generated(model, tok, prompt) for prompt in prompts]
-    model.generation_config.repetition_penalty = 9.0  # which is not asked for
+    # which are not asked for
+    model.generation_config.repetition_penalty, model.generation_config.no_repeat_ngram_size = (
+        9.0,
+        1,
+    )
     assert [generated(model, tok, prompt) for prompt in prompts] != whole
     word = Counter(chain.from_iterable(whole)).most_common(1)[0][0]
     ends = [tok.eos_token_id, word]

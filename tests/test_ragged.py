@@ -404,13 +404,12 @@ def test_a_decoder_that_reads_them_rightly_takes_them(model, precision):
     assert ragged.install(decoder(*model).to(precision)) is None
 
 
-def test_a_model_with_a_window_takes_padded_batches_and_says_so(tmp_path):
+def test_a_model_with_a_window_takes_padded_batches_and_says_so():
     config = MistralConfig(**SIZES, sliding_window=4)
     torch.manual_seed(0)
     lora = LoraConfig(r=4, target_modules=["q_proj"])
     model = get_peft_model(MistralForCausalLM(config), lora)
-    arguments = training._arguments(PLAIN, 0, tmp_path, None, selects=False)
     with pytest.warns(
         UserWarning, match="^mistral: padded batches.*: not all of its layers see all"
     ):
-        assert not training._goes_ragged(model, arguments)
+        assert not training._goes_ragged(model)

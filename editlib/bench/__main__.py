@@ -27,9 +27,11 @@ from editlib.workspace import KIT
 
 RESULTS = KIT.parent / "results" / "bench"
 SAYS = {
-    "ratios": "How many times faster than each baseline: medians of 5 turns, lowest and highest",
+    "ratios": "How many times faster than each baseline: medians of 5 turns, lowest and highest, "
+    "and what was hoped for (below 1 beside the library's alignment alone, which is a bound)",
     "memory": "Peak memory of one KRSL step over that of the loaded student",
-    "run": "Where the seconds of the committed run of profile mini went",
+    "run": "Where the seconds of the committed run of profile mini went: what a kernel had left to "
+    "import, having begun while the notebook before ran, the longest cell, and all others",
     "profile": "Where a step and answers of profile mini spend their time, one thread, profiler on",
     "scale": "Stages by number of questions, side by side: CPU time a question, added peak memory",
     "teacher": "An endpoint teacher beside its server alone: seconds, share of the ideal, memory",

@@ -25,14 +25,14 @@ STARTING = 4  # cells of code, the last of which imports at the latest
 def run(manifest: Path = KIT.parent / "results" / "mini" / "manifest.json") -> list[dict]:
     """Where the time of a run went, as its manifest has it.
 
-    Returns rows of notebook, seconds (of it whole), imports (all before there is work), longest
-    (cell of work), outside (of cells: the start of a kernel, and writing). One more is the sum.
+    Returns rows of notebook, seconds (of it whole), starting (what is left of imports, which begin
+    while the notebook before runs), longest (cell of work), rest; and a last row of their sums.
     """
     rows = []
     for name, told in json.loads(manifest.read_text(encoding="utf-8"))["notebooks"].items():
         cells, whole = told["cell_seconds"], told["seconds"]
         starting, work = sum(cells[:STARTING]), max(cells[STARTING:])
-        parts = {"imports": starting, "longest": work, "outside": whole - sum(cells)}
+        parts = {"starting": starting, "longest": work, "rest": whole - starting - work}
         rows.append({"notebook": name, "seconds": whole, **parts})
     sums = {name: sum(row[name] for row in rows) for name in rows[0] if name != "notebook"}
     return [*rows, {"notebook": "all", **sums}]

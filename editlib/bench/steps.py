@@ -42,7 +42,8 @@ def student(config: LlamaConfig = SHAPE, device: str = "cpu", dtype=torch.float3
     with torch.device(device):
         base = LlamaForCausalLM._from_config(config, dtype=dtype)
     model = get_peft_model(base, adapted).train()
-    assert ragged.install(model.get_base_model()) is None
+    if obstacle := ragged.install(model.get_base_model()):
+        raise RuntimeError(obstacle)
     return model
 
 
