@@ -205,7 +205,8 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     if not path.exists():
         raise BadTable(f"{path} is missing")
     try:
-        with pq.ParquetFile(path) as file:
+        # a buffer read ahead would hold the whole file by the time its last batch is read
+        with pq.ParquetFile(path, pre_buffer=False) as file:
             yield file
     except BadTable:
         raise

@@ -1,5 +1,8 @@
 """Tables on disk: whole or not at all, and read back as they were written."""
 
+import random
+from dataclasses import replace
+
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -32,6 +35,17 @@ def test_a_table_read_in_batches_is_the_table(tmp_path, size):
     assert (
         [record for batch in batches for record in batch] == read_table(path, Question) == QUESTIONS
     )
+
+
+def test_memory_does_not_grow_with_the_table(tmp_path):
+    path, texts = tmp_path / "questions.parquet", random.Random(0)
+    with growing_table(path, Question) as add:
+        for _ in range(20):
+            add([replace(QUESTIONS[0], text=texts.randbytes(500_000).hex()) for _ in range(2)])
+    before, most = pa.total_allocated_bytes(), 0
+    for _ in read_batches(path, Question, 2):
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert 0 < most < path.stat().st_size / 4
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 9])
