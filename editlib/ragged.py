@@ -140,7 +140,7 @@ def install(model: PreTrainedModel) -> str | None:
     training = model.training
     model.eval()
     try:
-        found = _misread(model, usual)
+        found = _misread(model)
     except Exception as error:  # of whatever model: it goes on in the plain way
         found = f"{type(error).__name__}: {error}".removeprefix("Unlike: ").partition("\n")[0]
     model.train(training)
@@ -164,7 +164,7 @@ def _obstacle(model: PreTrainedModel) -> str | None:
 
 
 @torch.no_grad()
-def _misread(model: PreTrainedModel, usual: str) -> str | None:
+def _misread(model: PreTrainedModel) -> str | None:
     """What differs when a pair is read at once from its sides read alone; None: rounding at most.
 
     In half precision rounding can hide much, so that what differs is also held against a reading
