@@ -37,7 +37,8 @@ def of_verdicts(
     """How many verdicts each caveat speaks of, and which; rows of caveat, claims, which.
 
     verdicts: of claims.verdicts. rising, low: methods, of still_rising() and below(); their votes
-    count with them.
+    count with them. Fewer answers differ: of those, one of two methods alone gets so few right
+    that no number of seeds could have shown the paper's difference; the two are nearly one.
     """
     reproduced = verdicts["verdict"] == claims.REPRODUCED
     missed = verdicts["verdict"] == claims.NOT_REPRODUCED
@@ -48,6 +49,8 @@ def of_verdicts(
         "reproduced over a method that was still rising at its last epoch": reproduced
         & other.isin(rising),
         "reproduced over a method below the untrained base in domain": reproduced & other.isin(low),
+        "not reproduced, where fewer answers differ than the paper's difference asks for": missed
+        & (verdicts["apart"] < verdicts["paper"]),
         "not reproduced, yet our interval (not corrected) lies above zero": missed
         & (verdicts["low"] > 0),
     }

@@ -17,6 +17,8 @@ from editlib.figures import DECIDED, EXCLUDED
 from editlib.methods import EDIT_DISTANCE, KEYS, WEIGHTS
 
 LEVEL = 0.05  # of the corrected p value below which a claim is decided
+LEAST = 0.02  # the smallest difference of interest where the paper has no number: ours
+OF_INTEREST = "smallest of interest"
 REPRODUCED, OPPOSITE = DECIDED
 UNDECIDED, NOT_RUN = "not decided at this size", "not run in this profile"
 NOT_REPRODUCED = EXCLUDED
@@ -127,7 +129,7 @@ def verdicts(predictions: pd.DataFrame, beside: pd.DataFrame | None = None) -> p
     statistics.compare, p_holm, p_paper of a test of the paper's difference in place of zero and
     p_paper_holm, corrected for as many claims as have one (nan: the paper has no number, or nothing
     is known of the spread), verdict, and what this size can do: assumed, the difference that is
-    taken for real; assumed_from ("paper", or "this run" where the paper has none); power to find
+    taken for real; assumed_from ("paper", or, where it has none, OF_INTEREST); power to find
     it; detectable, the smallest difference found four times in five; and, where the verdict is
     UNDECIDED, seeds_needed and questions_needed (each with the other as it is, all of them new) and
     seeds_same_questions, the seeds that suffice where only these very questions count. nan: no
@@ -189,9 +191,8 @@ def _found(claim: Claim, domains: dict[str, pd.DataFrame]) -> dict:
     theirs = paper.difference(claim.method, claim.baseline, paper.DOMAINS[claim.domain])
     part = domains.get(claim.domain)
     if part is None or not {claim.method, claim.baseline} <= set(part["method"].unique()):
-        names = [*statistics.Estimate.__dataclass_fields__, "h"]
-        names = ["difference" if name == "mean" else name for name in names]
-        return {"paper": theirs, **dict.fromkeys(names, np.nan), "seeds": 0, "n": 0}
+        absent = dict.fromkeys(statistics.CONTRASTED, np.nan)
+        return {"paper": theirs, **absent, "seeds": 0, "n": 0}
     return {"paper": theirs} | statistics.contrast(part, claim.method, claim.baseline)
 
 
@@ -206,9 +207,9 @@ def _verdict(row) -> str:
 
 def _reach(row, domains: dict[str, pd.DataFrame], alpha: float) -> dict:
     """What a run of this size can find, and the size that would find the assumed difference."""
-    ours = np.isnan(row.paper)
-    assumed = row.difference if ours else row.paper
-    found = {"assumed": assumed, "assumed_from": "this run" if ours else "paper"}
+    implied = np.isnan(row.paper)
+    assumed = LEAST if implied else row.paper
+    found = {"assumed": assumed, "assumed_from": OF_INTEREST if implied else "paper"}
     reach = dict.fromkeys(("p_paper", "power", "detectable", *NEEDED), np.nan)
     if row.seeds > 1:
         scores = statistics.paired(domains[row.domain], row.method, row.baseline).to_numpy()

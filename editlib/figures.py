@@ -17,7 +17,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator, MultipleLocator, PercentFormatter
+from matplotlib.ticker import (
+    LogLocator,
+    MaxNLocator,
+    MultipleLocator,
+    NullFormatter,
+    PercentFormatter,
+)
 
 from editlib import mistakes
 
@@ -178,6 +184,7 @@ STUDENTS = {  # and who taught them, in the order of every figure
     "EDIT w/o KRSL": "#009e73",
     "EDIT w/o KRSL continued": "#117733",
     "EDIT w/o RWC": "#e69f00",
+    "EDIT w/o RWC, KRSL on Ddual": "#8c510a",
     "EDIT": "#d55e00",
 }
 OTHER = "#444444"  # a method that has no colour of its own
@@ -255,6 +262,9 @@ def preference_curves(curves: pd.DataFrame) -> Figure:
         axes[0, column].set_title(side, fontsize=9)
         axes[-1, column].set_xlabel("updates")
     axes[0, 0].set_yscale("log")
+    axes[0, 0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes[0, 0].yaxis.set_major_formatter("{x:g}")
+    axes[0, 0].yaxis.set_minor_formatter(NullFormatter())
     figure.supylabel("NLL (nats per token)", fontsize=10)
     sns.despine(figure)
     _legend(figure, {f"rate {rate:g}": look for rate, look in looks.items()})
@@ -502,6 +512,26 @@ def _beside_paper(ax: Axes, row: pd.Series, y: float, face: str) -> None:
     _interval(ax, row, "difference", y - above, markersize=5, **style)
     colour, marker, above = MARKS["the paper"]
     ax.plot(100 * row["paper"], y - above, marker, color=colour, markersize=5)
+
+
+def gain_by_rate(table: pd.DataFrame) -> Figure:
+    """What a second phase adds (points) by its learning rate; bars are 95 % intervals over seeds
+    and questions. The paper's gain, at its own rate, is a dotted line.
+
+    table: domain (one panel each), lr, difference, low, high, paper.
+    """
+    figure, axes = _panels(_in_order(table["domain"]), height=2.7)
+    for domain, ax in axes.items():
+        part = table[table["domain"] == domain].sort_values("lr")
+        ax.plot(part["lr"], 100 * part["difference"], "o-", color=_colour("EDIT"), markersize=4)
+        ax.vlines(part["lr"], 100 * part["low"], 100 * part["high"], color=_colour("EDIT"))
+        ax.axhline(0, color="black", linewidth=1)
+        ax.axhline(100 * part["paper"].iloc[0], color=MARKS["the paper"][0], linestyle=":")
+        ax.set(xlabel="learning rate", xscale="log")
+    next(iter(axes.values())).set_ylabel("points")
+    paper = {"color": MARKS["the paper"][0], "linestyle": ":"}
+    _legend(figure, {"this run": {"color": _colour("EDIT")}, "the paper": paper})
+    return figure
 
 
 def power(table: pd.DataFrame, reported: Mapping[str, float]) -> Figure:

@@ -26,13 +26,14 @@ EDIT_DISTANCE = "edit distance"
 RANDOM, HIGHEST_LOSS, KNOWN = "random tokens", "highest loss", "known mistake"
 KEYS = (*LOCATORS, RANDOM, HIGHEST_LOSS, KNOWN)  # who may say which tokens are key; see marks.py
 MISTAKES = ("LE", "KE", "MCE")  # of Table 7
+CHANGEABLE = ("lr", "alpha", "beta", "per", "mutual")  # settings that a phase may have of its own
 
 
 @dataclass(frozen=True)
 class Phase:
     """One training run: an objective on a view of the data, from the student before it.
 
-    The objective is also the section of the profile's training settings that it reads; alpha,
+    The objective is also the section of the profile's training settings that it reads; lr, alpha,
     beta, per and mutual, where given, stand in for those of that section.
     """
 
@@ -40,6 +41,7 @@ class Phase:
     data: Data | Responses
     as_long_as: str | None = None  # stop when the method has made as many updates as this one
     key: str = EDIT_DISTANCE  # one of KEYS; read by krsl alone
+    lr: float | None = None
     alpha: float | None = None
     beta: float | None = None
     per: Literal["response", "key"] | None = None
@@ -51,7 +53,7 @@ class Phase:
     @property
     def changes(self) -> dict[str, float | str]:
         """The settings of the objective that differ from the profile's, by name."""
-        given = {"alpha": self.alpha, "beta": self.beta, "per": self.per, "mutual": self.mutual}
+        given = {name: getattr(self, name) for name in CHANGEABLE}
         return {name: value for name, value in given.items() if value is not None}
 
     def __str__(self) -> str:
@@ -77,6 +79,9 @@ class Method:
 STD, MERGE = Phase("sft", "D+"), Phase("sft", "D+merge")
 SBS = Phase("sft", "D+ as rationale and answer")
 KRSL = Phase("krsl", "Ddual")
+DPO = Phase("dpo", "Ddual")
+RATE = ", rate "  # between the name of a method and the rate of its second phase
+RATES = [*(("EDIT", KRSL, lr) for lr in (1e-4, 3e-4, 1e-3)), ("DPO", DPO, 1e-3)]
 ALPHAS, BETAS = (0, 1), (0, 0.005, 0.025, 0.05, 0.1, 0.25, 1)  # Table 4 has five of these points
 WEIGHTS = {  # (alpha, beta) -> the method; those with a name of their own by that name
     **{(a, b): f"EDIT, alpha {a}, beta {b}" for a, b in product(ALPHAS, BETAS)},
@@ -85,6 +90,11 @@ WEIGHTS = {  # (alpha, beta) -> the method; those with a name of their own by th
     (1, 0): "EDIT, only correct steps",
     (1, 0.025): "EDIT",
 }
+
+
+def at(method: str, lr: float) -> str:
+    """The name of a method whose second phase learns at a rate of its own."""
+    return f"{method}{RATE}{lr:g}"
 
 
 def _longer(start: str, phase: Phase, *methods: str) -> dict[str, Method]:
@@ -130,6 +140,8 @@ METHODS: dict[str, Method] = {
         if name.startswith("EDIT, alpha")
     },
     "EDIT, per key token": Method((MERGE, replace(KRSL, per="key"))),
+    # rates at which the second phase moves a student, whatever validation says to them
+    **{at(name, lr): Method((MERGE, replace(phase, lr=lr))) for name, phase, lr in RATES},
     # other locators in the place of edit distance
     **{
         f"EDIT, {key}": Method((MERGE, replace(KRSL, key=key)))
@@ -141,7 +153,7 @@ METHODS: dict[str, Method] = {
     # fewer pairs; equally many, more or fewer of them from D-; pairs without a mistaken step
     **{f"EDIT, {name}": Method((MERGE, replace(KRSL, pairs=name))) for name in PAIR_SETS},
     # preference losses in the place of KRSL (Table 9)
-    "DPO": Method((MERGE, Phase("dpo", "Ddual"))),
+    "DPO": Method((MERGE, DPO)),
     "DPO-Positive": Method((MERGE, Phase("dpop", "Ddual"))),
     "SimPO": Method((MERGE, Phase("simpo", "Ddual"))),
     # as many updates, for the methods that make more or fewer than EDIT
@@ -206,8 +218,9 @@ def control(method: str) -> str | None:
 
 def _takes(method: str, other: str) -> bool:
     """Whether two methods take equally many updates: the same phases, but for what each marks,
-    how that weighs, which kind of mistake it is about, and which set of so many pairs it is."""
-    same = {"key": EDIT_DISTANCE} | dict.fromkeys(("alpha", "beta", "per", "mutual"))
+    how that weighs, how fast it learns, which kind of mistake it is about, and which set of so many
+    pairs it is."""
+    same = {"key": EDIT_DISTANCE} | dict.fromkeys(CHANGEABLE)
     one, two = (
         [
             replace(p, **same, kind=p.kind and "any", pairs=p.pairs and PAIR_SETS[p.pairs].size)

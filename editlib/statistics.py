@@ -45,6 +45,10 @@ class Estimate:
     p: float  # of a mean of zero, over seeds and questions
 
 
+ESTIMATED = [*Estimate.__dataclass_fields__]
+CONTRASTED = [*({"mean": "difference"}.get(name, name) for name in ESTIMATED), "h", "apart"]
+
+
 @dataclass(frozen=True)
 class Spread:
     """Variances of scores: between seeds, between questions, and what neither explains."""
@@ -201,7 +205,7 @@ def summarise(predictions: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
         dict(zip(by, key, strict=True)) | asdict(estimate(_wide(group).dropna().to_numpy()))
         for key, group in groups
     ]
-    columns = [*by, *Estimate.__dataclass_fields__]  # all of them, also of no predictions
+    columns = [*by, *ESTIMATED]  # all of them, also of no predictions
     table = pd.DataFrame(rows, columns=columns).drop(columns="p")
     table = table.rename(columns={"mean": "accuracy"})
     bounds = [name for name in table if name.startswith(("low", "high"))]
@@ -212,9 +216,10 @@ def compare(predictions: pd.DataFrame, method: str, baselines: Sequence[str]) ->
     """Paired comparison of a method with each baseline on the same questions, split by split.
 
     predictions: one row a (method, seed, question) with correct. Returns split, method, baseline,
-    then those of Estimate, the mean named difference (method less baseline, -1 to 1), and Cohen's
-    h, all on what shared_scores keeps. p is not corrected. Baselines without predictions are left
-    out.
+    then those of Estimate, the mean named difference (method less baseline, -1 to 1), Cohen's h,
+    and apart, the share (0 to 1) of answers that one of the two alone got right, which no
+    difference can exceed; all on what shared_scores keeps. p is not corrected. Baselines without
+    predictions are left out.
     """
     rows = [
         {"split": split} | contrast(part, method, baseline)
@@ -224,18 +229,18 @@ def compare(predictions: pd.DataFrame, method: str, baselines: Sequence[str]) ->
         for baseline in baselines
         if baseline in part["method"].unique()
     ]
-    names = ["split", "method", "baseline", *Estimate.__dataclass_fields__, "h"]
-    return pd.DataFrame(rows, columns=[{"mean": "difference"}.get(name, name) for name in names])
+    return pd.DataFrame(rows, columns=["split", "method", "baseline", *CONTRASTED])
 
 
 def contrast(predictions: pd.DataFrame, method: str, baseline: str) -> dict:
     """A row of compare, without split."""
     sides = shared_scores(predictions, method, baseline)
     ours, theirs = (each.to_numpy() for each in sides)
-    found = asdict(estimate(ours - theirs))
-    values = {"difference" if name == "mean" else name: value for name, value in found.items()}
+    found = asdict(estimate(ours - theirs)).values()
     h = proportion_effectsize(ours.mean(), theirs.mean()) if ours.size else np.nan
-    return {"method": method, "baseline": baseline, **values, "h": h}
+    apart = np.abs(ours - theirs).mean() if ours.size else np.nan
+    values = dict(zip(CONTRASTED, (*found, h, apart), strict=True))
+    return {"method": method, "baseline": baseline, **values}
 
 
 def holm(p: pd.Series) -> pd.Series:

@@ -15,11 +15,13 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
+from pydantic import ValidationError
 
 from editlib import (
     base_student,
     bases,
     claims,
+    contests,
     cores,
     dual,
     evaluation,
@@ -36,8 +38,6 @@ from editlib import (
 )
 from editlib.base_student import Recipe
 from editlib.errors import KitError, unknown
-from editlib.methods import control
-from editlib.pair_sets import PAIR_SETS
 from editlib.records import atomic_write
 from editlib.workspace import STUDYING, MissingInput, Workspace, digest, open_workspace
 
@@ -276,14 +276,14 @@ def write_tables(studies: Studies, everything: Iterable[Variation]) -> None:
 
 
 def differences(answers: Mapping[str, pd.DataFrame], done: Iterable[Variation]) -> pd.DataFrame:
-    """EDIT less each other method: study, value and the columns of against().
+    """EDIT less each other method: study, value and the columns of contests.against().
 
     answers: of each variation, by its name. The family is all studies that are done, apart from the
     claims, which speak of the profile's own students. The variation that changes nothing has a row
     in several studies and is tested once.
     """
     named = [frame.assign(name=name) for name, frame in answers.items()]
-    tests = against(pd.concat(named), [(EDIT, other) for other in OTHERS], ["name"])
+    tests = contests.against(pd.concat(named), [(EDIT, other) for other in OTHERS], ["name"])
     places = pd.DataFrame([(each.study, each.value, each.name) for each in done])
     return (
         places.set_axis(["study", "value", "name"], axis=1)
@@ -346,50 +346,19 @@ def _are_of(ws: Workspace, found: dict) -> bool:
     """Whether studies with this manifest vary what a profile is now."""
     if found.get("base") != _base(ws):
         return False
-    return _decisive(found["settings"]) == _decisive(ws.profile.model_dump(mode="json"))
+    try:  # a setting that was not there yet was what its default is now
+        then = profiles.Profile.model_validate(found["settings"])
+    except ValidationError:
+        return False
+    return _decisive(then) == _decisive(ws.profile)
 
 
-def _decisive(settings: dict) -> dict:
+def _decisive(profile: profiles.Profile) -> dict:
     """The settings of a profile that its studies keep."""
+    settings = profile.model_dump(mode="json")
     kept = {name: settings[name] for name in STUDYING}
     training = {name: v for name, v in kept["training"].items() if name not in REPLACED}
     return kept | {"training": training}
-
-
-def set_contests() -> list[tuple[str, str]]:
-    """What each set of pairs is held against, for against().
-
-    Its control of equal updates, and the first method that makes equally many: so sets of one size
-    are compared with one another, and sets of all pairs with EDIT. EDIT less its own control is a
-    claim, tested and corrected among the claims, and is none of these.
-    """
-    contests, first = [], {control(EDIT): EDIT}
-    for method in (f"{EDIT}, {name}" for name in PAIR_SETS):
-        rival = control(method)
-        contests.append((method, rival))
-        if first.setdefault(rival, method) != method:
-            contests.append((method, first[rival]))
-    return contests
-
-
-def against(
-    predictions: pd.DataFrame, contests: Iterable[tuple[str, str]], by: Sequence[str] = ()
-) -> pd.DataFrame:
-    """Each method less its baseline, on the same questions and seeds, by domain.
-
-    contests: method and baseline; those of which one has no answers are left out. by: further
-    columns that cut the predictions. Returns by, domain, the columns of statistics.contrast and
-    p_holm, corrected over the rows of this table: give it no test twice, and none of a claim.
-    """
-    cut, contests = [*by, "domain"], list(contests)
-    rows = [
-        dict(zip(cut, key, strict=True)) | statistics.contrast(group, method, baseline)
-        for key, group in claims.by_domain(predictions).groupby(cut, sort=False)
-        for method, baseline in contests
-        if {method, baseline} <= set(group["method"].unique())
-    ]
-    table = pd.DataFrame(rows)
-    return table.assign(p_holm=statistics.holm(table["p"])) if len(table) else table
 
 
 # --- the command line ------------------------------------------------------------------------

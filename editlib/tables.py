@@ -1,11 +1,15 @@
 """Tables to be read: numbers with their intervals as text, the paper's beside ours, and LaTeX."""
 
+import re
+
 import pandas as pd
 
 from editlib import paper
 from editlib.records import atomic_write
 from editlib.workspace import Workspace
 
+LONG, WIDE = 60, 8  # rows of a page, columns of a line
+MINUS = re.compile(r"(?<![\w.$-])-(?=\d)")  # before a number, where it is no hyphen
 RUN, NOT_RUN, ONLY_HERE = "run", "not run", "only here"  # status of a row beside the paper's
 
 
@@ -52,6 +56,17 @@ def side_by_side(both: pd.DataFrame, rows: list[str], columns: str | None = None
     return wide.fillna("").reset_index()
 
 
+def by_domain(table: pd.DataFrame, rows: list[str]) -> pd.DataFrame:
+    """Differences as text: a line for the values of rows, a column a domain.
+
+    table: domain, the columns named, and those of statistics.contrast.
+    """
+    cells = table.assign(cell=[cell(row, "difference") for _, row in table.iterrows()])
+    wide = cells.set_index([*rows, "domain"])["cell"].unstack(sort=False)
+    wide = wide.rename_axis(columns=None).reset_index()
+    return wide.rename(columns={"baseline": "less"})
+
+
 def beside_greedy(wide: pd.DataFrame, votes: pd.DataFrame) -> pd.DataFrame:
     """Table 8 as side_by_side shows it, with what a greedy answer gets and what the vote adds.
 
@@ -75,11 +90,16 @@ def latex(frame: pd.DataFrame) -> str:
     """A frame as a LaTeX table with the rules of booktabs; every character is only shown.
 
     Numbers have four digits and stand to the right, text to the left; missing values stay blank.
+    A table of more than LONG rows goes over pages (longtable); one of more than WIDE columns is
+    shrunk to the line (graphicx).
     """
     numbers = dict.fromkeys(frame.select_dtypes("float"), "{:.4g}")
     style = frame.style.format(numbers, escape="latex", na_rep="")
     style = style.format_index(escape="latex", axis="columns").hide(axis="index")
-    return style.to_latex(hrules=True)
+    long, wide = len(frame) > LONG, frame.shape[1] > WIDE
+    text = style.to_latex(hrules=True, environment="longtable" if long else None)
+    text = MINUS.sub("$-$", text)
+    return f"\\resizebox{{\\linewidth}}{{!}}{{%\n{text}}}\n" if wide and not long else text
 
 
 def save(

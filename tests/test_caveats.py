@@ -51,12 +51,13 @@ def test_a_method_below_the_floor_is_so_in_domain():
 @pytest.mark.parametrize(
     ("verdict", "baseline", "p_paper", "low", "expected"),
     [
-        (claims.REPRODUCED, "slow", 0.5, 0.1, [0, 1, 0, 0]),
-        (claims.REPRODUCED, "slow, self-consistency", 0.01, 0.1, [1, 1, 0, 0]),
-        (claims.REPRODUCED, "weak", 0.5, 0.1, [0, 0, 1, 0]),
-        (claims.NOT_REPRODUCED, "slow", 0.01, 0.1, [0, 0, 0, 1]),
-        (claims.NOT_REPRODUCED, "weak", 0.01, -0.1, [0, 0, 0, 0]),
-        (claims.UNDECIDED, "weak", 0.01, 0.1, [0, 0, 0, 0]),
+        (claims.REPRODUCED, "slow", 0.5, 0.1, [0, 1, 0, 0, 0]),
+        (claims.REPRODUCED, "slow, self-consistency", 0.01, 0.1, [1, 1, 0, 0, 0]),
+        (claims.REPRODUCED, "weak", 0.5, 0.1, [0, 0, 1, 0, 0]),
+        (claims.NOT_REPRODUCED, "slow", 0.01, 0.1, [0, 0, 0, 0, 1]),
+        (claims.NOT_REPRODUCED, "weak", 0.01, -0.1, [0, 0, 0, 0, 0]),
+        (claims.NOT_REPRODUCED, "near", 0.01, -0.1, [0, 0, 0, 1, 0]),
+        (claims.UNDECIDED, "near", 0.01, 0.1, [0, 0, 0, 0, 0]),
     ],
 )
 def test_each_caveat_names_the_verdicts_that_it_speaks_of(
@@ -64,6 +65,7 @@ def test_each_caveat_names_the_verdicts_that_it_speaks_of(
 ):
     row = {"method": "EDIT", "baseline": baseline, "domain": "all", "verdict": verdict}
     row |= {"difference": 0.125, "paper": 0.25, "low": low, "p_paper_holm": p_paper}
+    row |= {"apart": 0.2 if baseline == "near" else 0.3}
     table = caveats.of_verdicts(pd.DataFrame([row]), rising=["slow"], low=["weak"])
     assert table["claims"].tolist() == expected
     text = f"EDIT less {baseline} (all): +12.5, the paper's +25.0"

@@ -54,6 +54,7 @@ LEARNT = {  # as the paper and those of the baselines define them; with what the
     "EDIT, only correct steps": ("SFT on D+merge, then KRSL on Ddual, beta 0", "CoT"),
     "EDIT, only wrong steps": ("SFT on D+merge, then KRSL on Ddual, alpha 0", "CoT"),
     "DPO": ("SFT on D+merge, then DPO on Ddual", "CoT"),
+    "DPO, rate 0.001": ("SFT on D+merge, then DPO on Ddual, lr 0.001", "CoT"),
     "DPO-Positive": ("SFT on D+merge, then DPOP on Ddual", "CoT"),
     "SimPO": ("SFT on D+merge, then SIMPO on Ddual", "CoT"),
 }

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from editlib import base_student, claims, dual, grid, pipeline, profiles, statistics, studies
+from editlib import base_student, dual, grid, pipeline, profiles, statistics, studies
 from editlib.base_student import Recipe, Stage
 from editlib.errors import KitError
-from editlib.workspace import Workspace
+from editlib.workspace import Workspace, open_workspace
 
 SMALL = Recipe(
     vocabulary=800,
@@ -140,6 +140,29 @@ def test_tables_are_of_the_settings_and_the_base_student_of_now(run, monkeypatch
     assert [opened.is_done(each) for each in chosen] == [False, True]  # which has its own base
 
 
+def test_the_studies_of_the_kit_are_of_its_profile_and_base_of_now():
+    mini = open_workspace("mini")
+    assert set(studies.saved(mini)) > {"studies", "studies_summary"}, studies.origin(mini)
+
+
+def test_a_setting_that_is_newer_than_studies_was_what_its_default_is(run):
+    opened, *_ = run
+    beside = replace(opened.root, folder=opened.root.folder.parent / "smoke")
+    path = opened.root.folder / studies.MANIFEST
+    was = json.loads(path.read_text())
+    older = json.loads(path.read_text())
+    del older["settings"]["student"]["dtype"]
+    gone = json.loads(path.read_text())
+    gone["settings"]["student"]["no_such_setting"] = 1
+    try:
+        path.write_text(json.dumps(older))
+        assert studies.saved(beside)
+        path.write_text(json.dumps(gone))
+        assert studies.saved(beside) == {}
+    finally:
+        path.write_text(json.dumps(was))
+
+
 def test_a_profile_without_studies_names_the_one_that_has_them(run):
     opened, *_ = run
     own = studies.open_studies("smoke", (*FEW, "training.sft.lr=2.0e-3")).root.profile
@@ -228,18 +251,6 @@ def test_an_unknown_study_and_a_teacher_of_text_are_one_line(tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
-def test_sets_of_pairs_are_held_against_their_equals():
-    contests = studies.set_contests()
-    less = {name: [b for m, b in contests if m == name] for name, _ in contests}
-    claimed = {(claim.method, claim.baseline) for claim in claims.CLAIMS}
-    assert not claimed & set(contests)  # one test, one corrected p
-    assert less["EDIT, answer-only pairs"] == ["EDIT w/o KRSL continued", "EDIT"]
-    assert less["EDIT, half of the pairs"] == ["EDIT w/o KRSL as long as EDIT, half of the pairs"]
-    for name in ("half D-dual", "all D-dual"):
-        assert less[f"EDIT, {name}"][1:] == ["EDIT, no D-dual"]
-    assert len(less["EDIT, no D-dual"]) == 1
-
-
 # --- differences by hand ---------------------------------------------------------------------
 
 
@@ -268,18 +279,3 @@ def test_a_variation_of_several_studies_is_tested_once():
     tests = table.drop_duplicates(["value", "domain", "p"])
     assert len(tests) == 6
     pd.testing.assert_series_equal(tests["p_holm"], statistics.holm(tests["p"]), check_names=False)
-
-
-def test_differences_are_of_the_same_questions_by_domain_and_corrected_over_all():
-    rows = answers("a", "EDIT", [(1, 1, 0, 1), (1, 0, 0, 1)])
-    rows += answers("a", "Std-CoT", [(0, 1, 0, 0), (0, 0, 1, 0)])
-    rows += answers("b", "EDIT", [(1, 1, 1, 1), (1, 1, 1, 1)])
-    contests = [("EDIT", "Std-CoT"), ("EDIT", "DPO")]
-    table = studies.against(pd.DataFrame(rows), contests, ["study"])
-    found = table.set_index(["study", "domain"])["difference"]
-    assert found.to_dict() == pytest.approx(
-        {("a", "in domain"): 0.5, ("a", "out of domain"): 0.25, ("a", "all"): 0.375}
-    )
-    known = table.dropna(subset="p")
-    assert (known["p_holm"] >= known["p"]).all() and not np.isnan(known["p_holm"]).any()
-    assert studies.against(pd.DataFrame(rows), [("EDIT", "DPO")]).empty

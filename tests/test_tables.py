@@ -225,6 +225,34 @@ def test_latex_has_the_rules_of_booktabs_and_escapes_everything():
     assert r"\input" not in text and " & 0.025 & " in text and "nan" not in text
 
 
+def test_latex_of_a_long_table_goes_over_pages_and_of_a_wide_one_fits_the_line():
+    long = tables.latex(pd.DataFrame({"n": range(tables.LONG + 1)}))
+    assert long.startswith(r"\begin{longtable}") and long.rstrip().endswith(r"\end{longtable}")
+    wide = tables.latex(pd.DataFrame([range(tables.WIDE + 1)]))
+    assert wide.startswith("\\resizebox{\\linewidth}{!}{%\n\\begin{tabular}") and wide.endswith(
+        "}\n"
+    )
+    assert wide.count("{") == wide.count("}")
+    plain = tables.latex(pd.DataFrame([range(tables.WIDE)]))
+    assert plain.startswith(r"\begin{tabular}")
+
+
+def test_latex_has_a_minus_before_numbers_and_a_hyphen_elsewhere():
+    text = tables.latex(pd.DataFrame({"method": ["D-dual 3-4"], "x": ["-1.8 (-4.0 to +0.5)"]}))
+    assert "$-$1.8 ($-$4.0 to +0.5)" in text and "D-dual 3-4" in text
+
+
+def test_differences_by_domain_have_a_line_a_contest():
+    row = {"difference": 0.02, "low": -0.01, "high": 0.05}
+    names = {"method": "EDIT", "baseline": "Std-CoT"}
+    both = [{"domain": domain} | names | row for domain in ("in domain", "all")]
+    found = tables.by_domain(pd.DataFrame(both), ["method", "baseline"])
+    said = ["EDIT", "Std-CoT", *["+2.0 (-1.0 to +5.0)"] * 2]
+    assert found.to_dict("list") == dict(
+        zip(["method", "less", "in domain", "all"], [[x] for x in said], strict=True)
+    )
+
+
 def test_a_table_is_saved_as_csv_and_latex(tmp_path):
     ws = open_workspace("smoke", results=tmp_path)
     frame = pd.DataFrame({"method": ["EDIT"], "accuracy": [0.5]})

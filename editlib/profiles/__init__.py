@@ -336,7 +336,8 @@ class Training(Settings):
         """
         settings = getattr(self, phase.objective)
         rate = self.lr_of.get(str(replace(phase, as_long_as=None)), settings.lr)
-        return settings.model_copy(update={"lr": rate} | phase.changes)
+        alone = {} if phase.lr is None else {"also_try": []}  # a rate of its own is not searched
+        return settings.model_copy(update={"lr": rate} | phase.changes | alone)
 
     @field_validator("lr_of")
     @classmethod
