@@ -10,7 +10,7 @@ chain: at which tokens is it unsure? In its own chains: at which does it first g
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
@@ -193,17 +193,44 @@ def gaps(gold: pd.DataFrame) -> pd.DataFrame:
     of two means of question_means(). Returns method, part, other, seeds, questions, difference
     (share missed, part less other), low, high (95 %, as in _interval), p, p_holm (over all rows).
     """
-    rows = []
-    for method, own in gold.groupby("method", sort=False):
-        missed = own.assign(missed=1 - own["accuracy"])
-        missed = missed.pivot(index="question_id", columns=["part", "seed"], values="missed")
-        for part, other in combinations(PARTS, 2):
-            differences = (missed[part] - missed[other]).dropna().to_numpy()
-            row = {"method": method, "part": part, "other": other}
-            row |= {"seeds": differences.shape[1], "questions": len(differences)}
-            rows.append(row | {"difference": differences.mean()} | _interval(differences))
+    rows = [
+        {"method": method, "part": part, "other": other} | _tested(_gap(own, part, other, "missed"))
+        for method, own in gold.groupby("method", sort=False)
+        for part, other in combinations(PARTS, 2)
+    ]
     table = pd.DataFrame(rows)
     return table.assign(p_holm=statistics.holm(table["p"]))
+
+
+def narrowings(gold: pd.DataFrame, method: str, rivals: Sequence[str]) -> pd.DataFrame:
+    """Whether a method falls short at decisions by less than others do.
+
+    A gap is what decisions have above another part: of the share of tokens missed, or of the NLL
+    (nats). Returns method, baseline, of ("missed", "nll"), part, other, seeds, questions,
+    difference (the gap of the method less that of the baseline, paired by question and seed: below
+    zero it is narrower), low, high (95 %, as in _interval), p, p_holm (over all rows).
+    """
+    students = dict(iter(gold.groupby("method", sort=False)))
+    rows = []
+    for rival, of, other in product(rivals, ("missed", "nll"), PARTS[1:]):
+        ours, theirs = (_gap(students[name], PARTS[0], other, of) for name in (method, rival))
+        row = {"method": method, "baseline": rival, "of": of, "part": PARTS[0], "other": other}
+        rows.append(row | _tested((ours - theirs).dropna(axis=1, how="all")))
+    table = pd.DataFrame(rows)
+    return table.assign(p_holm=statistics.holm(table["p"]))
+
+
+def _gap(own: pd.DataFrame, part: str, other: str, of: str) -> pd.DataFrame:
+    """What one part has above another, a row a question and a column a seed."""
+    shares = own.assign(missed=1 - own["accuracy"])
+    shares = shares.pivot(index="question_id", columns=["part", "seed"], values=of)
+    return shares[part] - shares[other]
+
+
+def _tested(differences: pd.DataFrame) -> dict[str, float]:
+    scores = differences.dropna().to_numpy()
+    counts = {"seeds": scores.shape[1], "questions": len(scores)}
+    return counts | {"difference": scores.mean()} | _interval(scores)
 
 
 def _interval(scores: np.ndarray) -> dict[str, float]:

@@ -104,6 +104,21 @@ def test_a_part_that_is_missed_more_often_is_told_from_one_that_is_not():
     assert (real["seeds"], real["questions"]) == (3, 30)
 
 
+def test_a_gap_that_is_narrower_than_that_of_a_rival_is_told_from_one_that_is_as_wide():
+    narrow = gold({"decided": 0.06, "copied": 0.05, "wording": 0.05})
+    wide = gold({"decided": 0.20, "copied": 0.05, "wording": 0.05}, seeds=5)  # three in common
+    alike = gold({"decided": 0.31, "copied": 0.30, "wording": 0.30})  # misses more, no wider gap
+    rivals = {"wide": wide, "alike": alike}
+    table = pd.concat([narrow, *(t.assign(method=name) for name, t in rivals.items())])
+    found = pivots.narrowings(table, "EDIT", list(rivals)).set_index(["baseline", "of", "other"])
+    real = found.loc[("wide", "missed", "copied")]
+    assert real["difference"] == pytest.approx(-0.14, abs=0.01)
+    assert real["high"] < 0 and real["p_holm"] < 0.01 and real["seeds"] == 3
+    assert found.loc[("wide", "nll", "wording"), "high"] < 0
+    assert found.loc[("alike", "missed", "copied"), "p_holm"] > 0.05
+    assert len(found) == 2 * 2 * 2
+
+
 def test_what_is_shown_of_parts_is_what_is_tested_of_them():
     """One question, of many tokens, says the reverse of all others."""
     table = pd.concat(
