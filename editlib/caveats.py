@@ -1,6 +1,6 @@
 """What qualifies a verdict on a claim, beside the numbers of its own row."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import pandas as pd
 
@@ -32,22 +32,29 @@ def below(predictions: pd.DataFrame, floor: str) -> list[str]:
 
 
 def of_verdicts(
-    verdicts: pd.DataFrame, rising: Collection[str], low: Collection[str]
+    verdicts: pd.DataFrame,
+    rising: Collection[str],
+    low: Collection[str],
+    updates: Mapping[str, int],
 ) -> pd.DataFrame:
     """How many verdicts each caveat speaks of, and which; rows of caveat, claims, which.
 
     verdicts: of claims.verdicts. rising, low: methods, of still_rising() and below(); their votes
-    count with them. Fewer answers differ: of those, one of two methods alone gets so few right
+    count with them. updates: of each trained method, how many it made. Fewer answers differ: of those, one of two methods alone gets so few right
     that no number of seeds could have shown the paper's difference; the two are nearly one.
     """
     reproduced = verdicts["verdict"] == claims.REPRODUCED
     missed = verdicts["verdict"] == claims.NOT_REPRODUCED
-    other = verdicts["baseline"].str.removesuffix(paper.voted(""))
+    one, other = (
+        verdicts[side].str.removesuffix(paper.voted("")) for side in ("method", "baseline")
+    )
     found = {
         "reproduced, but of another size than in the paper (p_paper_holm)": reproduced
         & (verdicts["p_paper_holm"] < claims.LEVEL),
         "reproduced over a method that was still rising at its last epoch": reproduced
         & other.isin(rising),
+        "reproduced over a method that made fewer updates": reproduced
+        & (other.map(updates) < one.map(updates)),
         "reproduced over a method below the untrained base in domain": reproduced & other.isin(low),
         "not reproduced, where fewer answers differ than the paper's difference asks for": missed
         & (verdicts["apart"] < verdicts["paper"]),

@@ -51,13 +51,16 @@ def test_a_method_below_the_floor_is_so_in_domain():
 @pytest.mark.parametrize(
     ("verdict", "baseline", "p_paper", "low", "expected"),
     [
-        (claims.REPRODUCED, "slow", 0.5, 0.1, [0, 1, 0, 0, 0]),
-        (claims.REPRODUCED, "slow, self-consistency", 0.01, 0.1, [1, 1, 0, 0, 0]),
-        (claims.REPRODUCED, "weak", 0.5, 0.1, [0, 0, 1, 0, 0]),
-        (claims.NOT_REPRODUCED, "slow", 0.01, 0.1, [0, 0, 0, 0, 1]),
-        (claims.NOT_REPRODUCED, "weak", 0.01, -0.1, [0, 0, 0, 0, 0]),
-        (claims.NOT_REPRODUCED, "near", 0.01, -0.1, [0, 0, 0, 1, 0]),
-        (claims.UNDECIDED, "near", 0.01, 0.1, [0, 0, 0, 0, 0]),
+        (claims.REPRODUCED, "slow", 0.5, 0.1, [0, 1, 0, 0, 0, 0]),
+        (claims.REPRODUCED, "slow, self-consistency", 0.01, 0.1, [1, 1, 0, 0, 0, 0]),
+        (claims.REPRODUCED, "weak", 0.5, 0.1, [0, 0, 0, 1, 0, 0]),
+        (claims.REPRODUCED, "brief, self-consistency", 0.5, 0.1, [0, 0, 1, 0, 0, 0]),
+        (claims.REPRODUCED, "student, few-shot", 0.5, 0.1, [0, 0, 0, 0, 0, 0]),
+        (claims.NOT_REPRODUCED, "brief", 0.01, -0.1, [0, 0, 0, 0, 0, 0]),
+        (claims.NOT_REPRODUCED, "slow", 0.01, 0.1, [0, 0, 0, 0, 0, 1]),
+        (claims.NOT_REPRODUCED, "weak", 0.01, -0.1, [0, 0, 0, 0, 0, 0]),
+        (claims.NOT_REPRODUCED, "near", 0.01, -0.1, [0, 0, 0, 0, 1, 0]),
+        (claims.UNDECIDED, "near", 0.01, 0.1, [0, 0, 0, 0, 0, 0]),
     ],
 )
 def test_each_caveat_names_the_verdicts_that_it_speaks_of(
@@ -66,7 +69,8 @@ def test_each_caveat_names_the_verdicts_that_it_speaks_of(
     row = {"method": "EDIT", "baseline": baseline, "domain": "all", "verdict": verdict}
     row |= {"difference": 0.125, "paper": 0.25, "low": low, "p_paper_holm": p_paper}
     row |= {"apart": 0.2 if baseline == "near" else 0.3}
-    table = caveats.of_verdicts(pd.DataFrame([row]), rising=["slow"], low=["weak"])
+    updates = dict.fromkeys(["EDIT", "slow", "weak", "near"], 2) | {"brief": 1}
+    table = caveats.of_verdicts(pd.DataFrame([row]), ["slow"], ["weak"], updates)
     assert table["claims"].tolist() == expected
     text = f"EDIT less {baseline} (all): +12.5, the paper's +25.0"
     assert table["which"].tolist() == [text if n else "" for n in expected]
