@@ -40,8 +40,9 @@ def of_verdicts(
     """How many verdicts each caveat speaks of, and which; rows of caveat, claims, which.
 
     verdicts: of claims.verdicts. rising, low: methods, of still_rising() and below(); their votes
-    count with them. updates: of each trained method, how many it made. Fewer answers differ: of those, one of two methods alone gets so few right
-    that no number of seeds could have shown the paper's difference; the two are nearly one.
+    count with them. updates: how many each trained method made. Fewer answers differ: so few are
+    right of one of the two methods alone that no number of seeds could have shown the paper's
+    difference; the two are nearly one.
     """
     reproduced = verdicts["verdict"] == claims.REPRODUCED
     missed = verdicts["verdict"] == claims.NOT_REPRODUCED
