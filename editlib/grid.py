@@ -54,6 +54,7 @@ from editlib.workspace import MissingInput, Workspace, digest
 
 UNTRAINED = "Base student"
 PROBE = 128  # pairs whose key and routine tokens are followed through training
+ASKED = {"validation": "validation", "paper": "test", "last": None}  # rule: whose answers choose
 PROBED_AT_ONCE = 8  # pairs: the logits of 128 would not fit a processor's cache
 TRAINING = (
     bases,
@@ -370,7 +371,8 @@ def train_cell(ws: Workspace, cell: Cell) -> Path:
 def _train_cell(ws, cell, rows, settings, limit, fingerprint, folder: Path) -> None:
     scratch = ws.artifacts / "checkpoints" / fingerprint
     rules, how = ws.profile.training, asked(cell.path)
-    score = partial(validation_accuracy, ws, how) if rules.checkpoint == "validation" else None
+    asked_for = ASKED[rules.checkpoint]
+    score = partial(accuracy, ws, asked_for, how) if asked_for else None
     follow = partial(accuracy, ws, "test", how) if _follows(ws, cell) else None
     rows = readied(ws, cell, settings, rows)
     half = students.dtype(ws.profile.student) is torch.bfloat16
@@ -400,11 +402,6 @@ def _student(ws: Workspace, cell: Cell):
         return students.fresh(ws.profile.student, cell.seed)
     before = student_folder(ws, cell.path[:-1], cell.seed)
     return students.load(ws.profile.student, before, trainable=True)
-
-
-def validation_accuracy(ws: Workspace, how: Asked, model) -> float:
-    """Share of validation questions answered right: what the checkpoint rule looks at."""
-    return accuracy(ws, "validation", how, model)
 
 
 def accuracy(ws: Workspace, name: str, how: Asked, model) -> float:
@@ -516,7 +513,8 @@ def choices(history: pd.DataFrame, methods: Iterable[str]) -> pd.DataFrame:
     """What validation chose for each phase of each method: the rate, and the epoch at it.
 
     history: of train. Returns method, seed, place (1: the first phase), phase, lr, epoch, accuracy
-    (on validation questions; where nothing was scored nan, and the epoch is the last).
+    (on the questions that the checkpoint rule asks; where it asks none nan, and the epoch is the
+    last).
     """
     rows = []
     for method in methods:

@@ -86,7 +86,7 @@ def variations(
 ) -> tuple[Variation, ...]:
     """All variations of a profile, study by study, each from the lowest value to the highest.
 
-    smaller: base students beside the profile's own. Where students are chosen by validation, those
+    smaller: base students beside the profile's own. Where the checkpoint rule asks, those
     of every size try the rates beside the profile's, which were found for one size, too. Raises
     KitError where no puzzle teacher teaches, since no other has these settings.
     """
@@ -113,9 +113,9 @@ def _sizes(profile: profiles.Profile, smaller: Sequence[Recipe]) -> list[Variati
     own = _size(Recipe()) if profile.student.base == "bundled" else profile.student.base
     sizes = [(_size(each), f"width {each.width}, {each.layers} layers", each) for each in smaller]
     sizes.append((own, "the base student of the profile", None))
-    searched = profile.training.checkpoint == "validation"
-    tried = _rates_beside(profile.training) if searched else ()
-    how = "rates chosen by validation" if searched else "rates of the profile"
+    chooser = grid.ASKED[profile.training.checkpoint]
+    tried = _rates_beside(profile.training) if chooser else ()
+    how = f"rates chosen by {chooser}" if chooser else "rates of the profile"
     return [Variation(SIZE, size, f"{said}; {how}", tried, base) for size, said, base in sizes]
 
 

@@ -160,7 +160,7 @@ class StudentTrainer(Trainer):
         return self.lr_scheduler
 
     def evaluate(self, *_, metric_key_prefix="eval", **__):
-        """Score the model on validation questions; the checkpoint rule reads eval_accuracy."""
+        """Score the model as the checkpoint rule asks, which reads eval_accuracy."""
         metrics = {f"{metric_key_prefix}_accuracy": self.score(self.model)}
         if self.follow:
             metrics[f"{metric_key_prefix}_test_accuracy"] = self.follow(self.model)

@@ -79,7 +79,7 @@ def test_lora_may_be_left_out_by_saying_so(name):
         ("mini", ["exam.self_consistency=[SBS]"], "SBS is not in training.methods"),
         ("mini", ["exam.seeds=[0, 7]"], "exam.seeds: 7 is not in training.seeds"),
         ("mini", ["exam.untrained=[one-shot]"], "'one-shot'"),
-        ("mini", ["training.checkpoint=paper"], "training.checkpoint: .*'validation' or 'last'"),
+        ("mini", ["training.checkpoint=best"], "checkpoint: .*'validation', 'last' or 'paper'"),
         ("mini", ["benchmark.name=bbh"], "teacher.kind puzzle answers benchmark.name puzzles"),
         ("recorded", ["keysteps.unit=tokens"], "tokens needs a student"),
         ("mini", ["keysteps.unit=words"], "keysteps.unit words cannot be trained on"),

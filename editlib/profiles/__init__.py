@@ -319,7 +319,7 @@ class Training(Settings):
     seeds: Seeds
     methods: Methods
     ablations: Ablations | None = None
-    checkpoint: Literal["validation", "last"]
+    checkpoint: Literal["validation", "last", "paper"]  # see ASKED of grid
     follow_test: bool = False  # log test accuracy of `methods` after each epoch; chooses nothing
     sft: SFT
     krsl: KRSL
@@ -366,8 +366,8 @@ class Training(Settings):
     def _can_choose(self) -> "Training":
         sections = (self.sft, self.krsl, self.dpo, self.dpop, self.simpo)
         searched = any(section.also_try for section in sections if section is not None)
-        if self.checkpoint != "validation" and searched:
-            raise ValueError(f"also_try needs checkpoint validation, found {self.checkpoint}")
+        if self.checkpoint == "last" and searched:
+            raise ValueError("also_try needs checkpoint validation or paper, found last")
         if self.checkpoint != "validation" and self.follow_test:
             raise ValueError(f"follow_test needs checkpoint validation, found {self.checkpoint}")
         return self
