@@ -275,6 +275,17 @@ def test_tokens_come_as_often_as_transformers_would_draw_them(tok, temperature, 
     assert stats.chisquare(found[often], wrong).pvalue < 1e-6  # the test can fail
 
 
+@pytest.mark.parametrize("scale", [0.1, 1.0, 20.0])  # flat: all tokens are needed; peaked: few
+def test_what_is_drawn_does_not_depend_on_how_many_tokens_are_sorted(monkeypatch, scale):
+    generator = torch.Generator().manual_seed(0)
+    logits = scale * torch.randn(50, 500, generator=generator)
+    numbers, how = torch.rand(50, generator=generator), decoding.Sampling(8, 0.7, 0.95, seed=0)
+    found = decoding._pick(logits, numbers, how)
+    for few in (1, 500):
+        monkeypatch.setattr(decoding, "FEW", few)
+        assert decoding._pick(logits, numbers, how).equal(found)
+
+
 @pytest.mark.parametrize("kind", ["llama", "mamba"])  # by our hand, and through generate
 def test_any_of_several_tokens_ends_a_text(tok, kind):
     model, prompts = tiny(kind, tok, **TINY), unlike(tok)
