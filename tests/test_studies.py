@@ -11,6 +11,7 @@ from editlib import base_student, dual, grid, pipeline, profiles, statistics, st
 from editlib.base_student import Recipe, Stage
 from editlib.errors import KitError
 from editlib.workspace import Workspace, open_workspace
+from tests.test_contests import answers
 
 SMALL = Recipe(
     vocabulary=800,
@@ -252,16 +253,6 @@ def test_an_unknown_study_and_a_teacher_of_text_are_one_line(tmp_path, capsys):
 
 
 # --- differences by hand ---------------------------------------------------------------------
-
-
-def answers(study, method, right):
-    """right: seed -> whether each of four questions was; two of them in domain."""
-    return [
-        {"study": study, "method": method, "seed": seed, "question_id": f"q{n}", "correct": bool(c)}
-        | {"split": "test" if n < 2 else "longer"}
-        for seed, marks in enumerate(right)
-        for n, c in enumerate(marks)
-    ]
 
 
 def test_a_variation_of_several_studies_is_tested_once():
