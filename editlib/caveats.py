@@ -41,11 +41,13 @@ def of_verdicts(
 
     verdicts: of claims.verdicts. rising, low: methods, of still_rising() and below(); their votes
     count with them. updates: how many each trained method made. Fewer answers differ: so few are
-    right of one of the two methods alone that no number of seeds could have shown the paper's
-    difference; the two are nearly one.
+    right of one of the two methods alone that, as far as these answers tell, no number of seeds
+    could show the paper's difference; the two are nearly one.
     """
     reproduced = verdicts["verdict"] == claims.REPRODUCED
     missed = verdicts["verdict"] == claims.NOT_REPRODUCED
+    undecided = verdicts["verdict"] == claims.UNDECIDED
+    nearly_one = verdicts["apart"] < verdicts["paper"]
     one, other = (
         verdicts[side].str.removesuffix(paper.voted("")) for side in ("method", "baseline")
     )
@@ -58,7 +60,9 @@ def of_verdicts(
         & (other.map(updates) < one.map(updates)),
         "reproduced over a method below the untrained base in domain": reproduced & other.isin(low),
         "not reproduced, where fewer answers differ than the paper's difference asks for": missed
-        & (verdicts["apart"] < verdicts["paper"]),
+        & nearly_one,
+        "open, where fewer answers differ than the paper's difference asks for": undecided
+        & nearly_one,
         "not reproduced, yet our interval (not corrected) lies above zero": missed
         & (verdicts["low"] > 0),
     }

@@ -148,6 +148,18 @@ def verdicts(predictions: pd.DataFrame, beside: pd.DataFrame | None = None) -> p
     return rows.assign(**{name: rows[name].where(open_ones).astype("Int64") for name in NEEDED})
 
 
+def beside_theirs(table: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
+    """Contests with p_paper, of a test of the paper's difference in place of zero, p_paper_holm.
+
+    table: method, baseline, domain, paper, difference, seeds and n; p_paper_holm is corrected over
+    its rows. nan: the paper has no number, or nothing is known of the spread.
+    """
+    domains = dict(iter(by_domain(predictions).groupby("domain")))
+    found = [_reach(row, domains, LEVEL)["p_paper"] for row in table.itertuples()]
+    table = table.assign(p_paper=found)
+    return table.assign(p_paper_holm=statistics.holm(table["p_paper"]))
+
+
 def decided(comparison: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFrame:
     """Comparisons with p_holm, corrected together with the claims, and decided: below LEVEL."""
     comparison, _ = corrected(comparison, verdicts)

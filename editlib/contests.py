@@ -1,15 +1,15 @@
 """Pairs of methods to compare that are no claim of the paper, and what the answers say of each."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
 from editlib import claims, paper, statistics
-from editlib.methods import METHODS, MISTAKES, RATE, RATES, at, control, phases
+from editlib.methods import METHODS, MISTAKES, RATE, RATES, WEIGHTS, at, control
 from editlib.pair_sets import PAIR_SETS
-from editlib.profiles import Training
 
 EDIT, FIRST = "EDIT", "EDIT w/o KRSL"  # where the second phase of EDIT begins
+LATER_LOSSES = ("DPO-Positive", "SimPO")  # which the paper lacks
 Contest = tuple[str, str]  # a method, and what it is held against
 
 
@@ -38,7 +38,14 @@ def of_controls() -> list[Contest]:
 def of_rates() -> list[Contest]:
     """Second phases at rates of their own, and losses that the paper lacks: what each adds."""
     others = [at(method, lr) for method, _, lr in RATES]
-    return [(name, FIRST) for name in (*others, "DPO-Positive", "SimPO")]
+    return [(name, FIRST) for name in (*others, *LATER_LOSSES)]
+
+
+def of_variants() -> list[Contest]:
+    """EDIT, and every other second phase on its pairs: of other weights, and of another loss."""
+    weighed = [name for name in WEIGHTS.values() if name not in (EDIT, FIRST)]
+    others = [*weighed, "EDIT, per key token", "DPO", *LATER_LOSSES]
+    return _unclaimed((EDIT, name) for name in others)
 
 
 def _sets() -> list[str]:
@@ -72,25 +79,26 @@ def against(
 
 
 def of_second_phases(
-    predictions: pd.DataFrame, verdicts: pd.DataFrame, training: Training
+    predictions: pd.DataFrame, verdicts: pd.DataFrame, rates: Mapping[str, float]
 ) -> pd.DataFrame:
     """What each second phase of of_rates() adds, after EDIT's own, which is a claim.
 
-    verdicts: of claims.verdicts. Returns method, baseline, lr (the rate of the phase), domain,
-    paper (the difference of the method that it is a rate of) and the columns of against(); p_holm
-    of EDIT is that of the claims. No rows where there is none but EDIT.
+    verdicts: of claims.verdicts. rates: what the last phase of each method learnt at. Returns the
+    columns of against(), lr, paper (the difference of the method that it is a rate of), p_paper (of
+    a test of that difference in place of zero) and p_paper_holm. What is corrected of EDIT is so
+    among the claims, of the others among themselves. No rows where there is none but EDIT.
     """
     found = against(predictions, of_rates())
     if not len(found):
         return found
-    own = (verdicts["method"] == EDIT) & (verdicts["baseline"] == FIRST) & (verdicts["seeds"] > 0)
-    table = pd.concat([verdicts.loc[own, list(found)], found], ignore_index=True)
-    rates = [training.of(phases(method)[-1]).lr for method in table["method"]]
     theirs = [
         paper.difference(row.method.partition(RATE)[0], row.baseline, paper.DOMAINS[row.domain])
-        for row in table.itertuples()
+        for row in found.itertuples()
     ]
-    return table.assign(lr=rates, paper=theirs)
+    found = claims.beside_theirs(found.assign(paper=theirs), predictions)
+    own = (verdicts["method"] == EDIT) & (verdicts["baseline"] == FIRST) & (verdicts["seeds"] > 0)
+    table = pd.concat([verdicts.loc[own, list(found)], found], ignore_index=True)
+    return table.assign(lr=table["method"].map(rates))
 
 
 def decided(table: pd.DataFrame) -> str:
@@ -102,3 +110,12 @@ def decided(table: pd.DataFrame) -> str:
     ]
     head = f"Decided, corrected for all of them: {len(sure)} of {len(table)}."
     return "\n".join([head, "", *lines])
+
+
+def excluded(table: pd.DataFrame) -> str:
+    """How many rows of of_second_phases() cannot be as the paper has them, in a sentence."""
+    tested = table.dropna(subset="p_paper_holm")
+    return (
+        f"The paper's difference is excluded, corrected likewise, in "
+        f"{(tested['p_paper_holm'] < claims.LEVEL).sum()} of the {len(tested)} that have one."
+    )

@@ -51,16 +51,17 @@ def test_a_method_below_the_floor_is_so_in_domain():
 @pytest.mark.parametrize(
     ("verdict", "baseline", "p_paper", "low", "expected"),
     [
-        (claims.REPRODUCED, "slow", 0.5, 0.1, [0, 1, 0, 0, 0, 0]),
-        (claims.REPRODUCED, "slow, self-consistency", 0.01, 0.1, [1, 1, 0, 0, 0, 0]),
-        (claims.REPRODUCED, "weak", 0.5, 0.1, [0, 0, 0, 1, 0, 0]),
-        (claims.REPRODUCED, "brief, self-consistency", 0.5, 0.1, [0, 0, 1, 0, 0, 0]),
-        (claims.REPRODUCED, "student, few-shot", 0.5, 0.1, [0, 0, 0, 0, 0, 0]),
-        (claims.NOT_REPRODUCED, "brief", 0.01, -0.1, [0, 0, 0, 0, 0, 0]),
-        (claims.NOT_REPRODUCED, "slow", 0.01, 0.1, [0, 0, 0, 0, 0, 1]),
-        (claims.NOT_REPRODUCED, "weak", 0.01, -0.1, [0, 0, 0, 0, 0, 0]),
-        (claims.NOT_REPRODUCED, "near", 0.01, -0.1, [0, 0, 0, 0, 1, 0]),
-        (claims.UNDECIDED, "near", 0.01, 0.1, [0, 0, 0, 0, 0, 0]),
+        (claims.REPRODUCED, "slow", 0.5, 0.1, [0, 1, 0, 0, 0, 0, 0]),
+        (claims.REPRODUCED, "slow, self-consistency", 0.01, 0.1, [1, 1, 0, 0, 0, 0, 0]),
+        (claims.REPRODUCED, "weak", 0.5, 0.1, [0, 0, 0, 1, 0, 0, 0]),
+        (claims.REPRODUCED, "brief, self-consistency", 0.5, 0.1, [0, 0, 1, 0, 0, 0, 0]),
+        (claims.REPRODUCED, "student, few-shot", 0.5, 0.1, [0, 0, 0, 0, 0, 0, 0]),
+        (claims.NOT_REPRODUCED, "brief", 0.01, -0.1, [0, 0, 0, 0, 0, 0, 0]),
+        (claims.NOT_REPRODUCED, "slow", 0.01, 0.1, [0, 0, 0, 0, 0, 0, 1]),
+        (claims.NOT_REPRODUCED, "weak", 0.01, -0.1, [0, 0, 0, 0, 0, 0, 0]),
+        (claims.NOT_REPRODUCED, "near", 0.01, -0.1, [0, 0, 0, 0, 1, 0, 0]),
+        (claims.UNDECIDED, "near", 0.01, 0.1, [0, 0, 0, 0, 0, 1, 0]),
+        (claims.UNDECIDED, "weak", 0.01, 0.1, [0, 0, 0, 0, 0, 0, 0]),
     ],
 )
 def test_each_caveat_names_the_verdicts_that_it_speaks_of(
