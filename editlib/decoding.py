@@ -24,6 +24,7 @@ from editlib.keysteps import common_prefix
 
 WORTH_SHARING = 64  # tokens that prompts begin with, such as exemplars; puzzles share fewer
 READ_AT_ONCE = 2_048  # tokens of prompts, so that what is computed stays in a processor's cache
+GROWTH = 256  # tokens that a cache has room for beyond what it holds, where so many may come
 FEW = 64  # tokens that mostly hold all the probability that is drawn from
 DONE_BEFORE_LEAVING = 0.03  # share of a batch that has ended when those rows are taken out
 
@@ -317,7 +318,7 @@ def _sees_all(model: PreTrainedModel) -> bool:
 
 
 class Reserved(DynamicLayer):
-    """Keys and values in memory reserved at once: a step writes one token and copies none."""
+    """Keys and values in reserved memory: a step writes one token and copies none."""
 
     def __init__(self, room: int):
         super().__init__()
@@ -347,6 +348,8 @@ class Reserved(DynamicLayer):
             self.lazy_initialization(key_states, value_states)
         start = self.keys.shape[2]
         end = start + key_states.shape[2]
+        if end > self._reserved[0].shape[2]:
+            self._reserved = [self._wider(whole, start) for whole in self._reserved]
         for whole, new in zip(self._reserved, (key_states, value_states), strict=True):
             whole[:, :, start:end] = new
         self._show(end)
@@ -360,6 +363,13 @@ class Reserved(DynamicLayer):
             whole[moved, :, :length] = whole[indices[moved], :, :length]
         self._reserved = [whole[:n] for whole in self._reserved]
         self._show(length)
+
+    @staticmethod
+    def _wider(whole: Tensor, length: int) -> Tensor:
+        """The same with more room; the memory of rows that left goes with the old."""
+        wider = whole.new_empty(*whole.shape[:2], whole.shape[2] + GROWTH, whole.shape[3])
+        wider[:, :, :length] = whole[:, :, :length]
+        return wider
 
     def batch_repeat_interleave(self, repeats: int) -> None:
         self._reserved = [whole.repeat_interleave(repeats, dim=0) for whole in self._reserved]
@@ -384,12 +394,12 @@ def _read(
     begun: Beginnings,
     new: int,
 ) -> tuple[Tensor, Tensor, DynamicCache]:
-    """Logits of the token after each prompt, (rows, V), mask, and cache with room for new tokens.
+    """Logits of the token after each prompt, (rows, V), mask, and cache with room for new ones.
 
     A cache that is not in our hands is filled by all prompts at once.
     """
     width = max(map(len, prompts))
-    cache = _reserved(model, width + new)
+    cache = _reserved(model, width + min(new, GROWTH))
     ours = all(isinstance(x, Reserved) for x in cache.layers)
     parts = _parts(prompts, begun) if ours else [(slice(None), ())]
     mask = torch.zeros(len(prompts), width, dtype=torch.long, device=model.device)

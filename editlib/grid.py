@@ -252,7 +252,7 @@ def readied(ws: Workspace, cell: Cell, settings: Optimization, rows: list[dict])
     surprise = cell.path[-1].key == HIGHEST_LOSS
     if not surprise and not isinstance(settings, DPO):
         return rows
-    logp = training.pair_logp(_student(ws, cell), rows, settings.batch)
+    logp = training.pair_logp(_student(ws, cell), rows, settings.batch, _in_half(ws))
     if surprise:
         return marks.of_highest_loss(rows, logp)
     return [
@@ -375,8 +375,8 @@ def _train_cell(ws, cell, rows, settings, limit, fingerprint, folder: Path) -> N
     score = partial(accuracy, ws, asked_for, how) if asked_for else None
     follow = partial(accuracy, ws, "test", how) if _follows(ws, cell) else None
     rows = readied(ws, cell, settings, rows)
-    half = students.dtype(ws.profile.student) is torch.bfloat16
-    given = {"seed": cell.seed, "updates": limit, "bf16": half, "score": score, "follow": follow}
+    given = {"seed": cell.seed, "updates": limit, "bf16": _in_half(ws)}
+    given |= {"score": score, "follow": follow}
     kept, best, history = None, -1.0, []
     for lr in (settings.lr, *settings.also_try):
         model, trial = _student(ws, cell), settings.model_copy(update={"lr": lr})
@@ -388,6 +388,11 @@ def _train_cell(ws, cell, rows, settings, limit, fingerprint, folder: Path) -> N
     record = {"history": history, "chosen_lr": chosen, "probe": probe(ws, kept)}
     (folder / "record.json").write_text(json.dumps(record), encoding="utf-8")
     training.discard(scratch)
+
+
+def _in_half(ws: Workspace) -> bool:
+    """Whether students compute in bfloat16 while they train."""
+    return students.dtype(ws.profile.student) is torch.bfloat16
 
 
 def _follows(ws: Workspace, cell: Cell) -> bool:

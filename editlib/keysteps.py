@@ -7,7 +7,7 @@ answer is or where a mistake was made.
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal, Protocol
 
@@ -209,7 +209,7 @@ class WordSegmenter:
         return [self(text).ids for text in texts]
 
 
-@cache
+@lru_cache(maxsize=100_000)  # the usual ones; unusual words of a large set are without end
 def unit_id(word: str) -> int:
     """A number for a unit of text, the same in every run."""
     return int.from_bytes(blake2b(word.encode(), digest_size=7).digest(), "big")

@@ -93,12 +93,13 @@ def updates_per_epoch(rows: int, settings: Optimization) -> int:
 
 @torch.no_grad()
 def pair_logp(
-    model: PreTrainedModel | PeftModel, rows: Sequence[dict], size: int
+    model: PreTrainedModel | PeftModel, rows: Sequence[dict], size: int, bf16: bool = False
 ) -> list[dict[str, np.ndarray]]:
     """Log-probability (nats) of every response token of both sides of each pair, as it stands.
 
-    rows: as batching.collate_duals takes them; size: pairs of one forward pass. Returns one dict
-    a row: correct (T,) and wrong (U,). Without dropout; the model is left in evaluation mode.
+    rows: as batching.collate_duals takes them; size: pairs of one forward pass; bf16: as of fit.
+    Returns one dict a row: correct (T,) and wrong (U,). Without dropout; the model is left in
+    evaluation mode.
     """
     goes_ragged = _goes_ragged(model)
     model.eval()
@@ -108,7 +109,8 @@ def pair_logp(
         batch = batching.collate_duals(part)
         batch |= {"ragged": ragged.pack_whole_duals(part)} if goes_ragged else {}
         batch = send_to_device(batch, model.device)
-        logp = log_probabilities(model, batch, "response").float().cpu().numpy()
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+            logp = log_probabilities(model, batch, "response").float().cpu().numpy()
         sides = [x[mask] for x, mask in zip(logp, batch["response"].cpu().numpy(), strict=True)]
         half = len(sides) // 2
         read += [
@@ -205,7 +207,7 @@ def fit(
         train_dataset=list(rows),
         objective=objective(settings),
         lr_decay=settings.lr_decay,
-        padded=not _goes_ragged(model, arguments.n_gpu),
+        padded=not _goes_ragged(model),
         score=score,
         follow=follow,
     )
@@ -214,12 +216,9 @@ def fit(
     return trainer.state.log_history
 
 
-def _goes_ragged(model: PreTrainedModel | PeftModel, gpus: int = 0) -> bool:
+def _goes_ragged(model: PreTrainedModel | PeftModel) -> bool:
     """Whether batches need no padding; says so, and why, where they do."""
-    # nn.DataParallel, which the Trainer takes for several GPUs in one process, cuts batches by rows
-    several = "several GPUs in one process (torchrun or accelerate launch give each its own)"
-    obstacle = several if gpus > 1 else ragged.install(_bare(model))
-    if obstacle:
+    if obstacle := ragged.install(_bare(model)):
         kind = _bare(model).config.model_type
         warnings.warn(f"{kind}: padded batches, which are slower: {obstacle}", stacklevel=3)
     return not obstacle
@@ -235,7 +234,7 @@ def best_score(history: Sequence[dict]) -> float:
 
 
 def _arguments(settings, seed, scratch, updates, selects, bf16=False) -> TrainingArguments:
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(scratch),
         learning_rate=settings.lr,
         num_train_epochs=settings.epochs,
@@ -264,6 +263,10 @@ def _arguments(settings, seed, scratch, updates, selects, bf16=False) -> Trainin
         disable_tqdm=True,
         report_to=[],
     )
+    # one GPU a process: of several the Trainer would make nn.DataParallel, whose updates read as
+    # many times the rows, so that no number of updates would be that of the profile
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
 
 
 def last_whole_checkpoint(scratch: Path) -> str | None:

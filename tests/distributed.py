@@ -1,8 +1,10 @@
 """What each process of tests/test_distributed.py runs: ``torchrun tests/distributed.py HOW FILE``.
 
-Saves the adapter that two updates of fit leave (HOW trained), or the gradients of one step whose
-layers are sharded over the processes (HOW sharded). HOW fsdp, for ``accelerate launch --use_fsdp``
-and tests/test_gpu.py: the adapter of trained, in float32, from layers that accelerate sharded.
+Saves the adapter that two updates of fit leave (HOW pairs, or responses, whose lengths differ from
+process to process, or local: those, each process dividing by its own tokens), or the gradients of
+one step whose layers are sharded over the processes (HOW sharded). HOW fsdp, for ``accelerate
+launch --use_fsdp`` and tests/test_gpu.py: the adapter of pairs, in float32, from layers that
+accelerate sharded.
 """
 
 import os
@@ -17,14 +19,13 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from editlib import keysteps, ragged, training
-from editlib.profiles import KRSL
+from editlib.profiles import KRSL, SFT
 from tests.conftest import tiny_llama
 
 PAIRS, END = 16, 2
-SETTINGS = KRSL(
-    **{"lr": 1e-3, "also_try": [], "epochs": 1, "batch": PAIRS // 2, "accumulation": 1},
-    **{"lr_decay": 1.0, "alpha": 1.0, "beta": 0.5, "per": "response", "ceiling": 20.0},
-)
+USUAL = {"lr": 1e-3, "also_try": [], "epochs": 1, "batch": PAIRS // 2, "accumulation": 1}
+USUAL |= {"lr_decay": 1.0}
+SETTINGS = KRSL(**USUAL, alpha=1.0, beta=0.5, per="response", ceiling=20.0)
 
 
 def pairs():
@@ -42,16 +43,24 @@ def pairs():
         yield {"prompt": ids(4 + i % 3)} | sides
 
 
+def responses():
+    """A third of the pairs' correct sides has three times the length of the others."""
+    for i, pair in enumerate(pairs()):
+        response = pair["correct"] * (3 if i % 3 == 0 else 1)
+        yield {"prompt": pair["prompt"], "response": response, "weight": 1.0}
+
+
 def student():
     torch.manual_seed(0)
     return get_peft_model(tiny_llama(48), LoraConfig(r=4, target_modules=["q_proj", "v_proj"]))
 
 
-def trained(processes, scratch):
+def trained(processes, scratch, how="pairs"):
     """The adapter after one epoch of training.fit, its batches dealt to the processes."""
-    settings = SETTINGS.model_copy(update={"batch": SETTINGS.batch // processes})
+    settings, rows = (SETTINGS, pairs()) if how == "pairs" else (SFT(**USUAL), responses())
+    settings = settings.model_copy(update={"batch": settings.batch // processes})
     model = student()
-    training.fit(model, list(pairs()), settings, seed=0, scratch=scratch)
+    training.fit(model, list(rows), settings, seed=0, scratch=scratch)
     return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
 
 
@@ -68,6 +77,11 @@ def by_fsdp(scratch):
     adapter = trained_in_float32(int(os.environ["WORLD_SIZE"]), scratch)
     assert all(isinstance(weight, DTensor) for weight in adapter.values())
     return {name: weight.full_tensor() for name, weight in adapter.items()}
+
+
+def own_items(trainer, batches, device):
+    """As if each process knew of its own batches alone; the means of all are averaged."""
+    return trainer.args.world_size * sum(batch["items"] for batch in batches)
 
 
 def sharded(processes, rank):
@@ -93,7 +107,12 @@ if __name__ == "__main__":
     else:
         dist.init_process_group("gloo")
         processes, rank = dist.get_world_size(), dist.get_rank()
-        result = trained(processes, file.parent) if how == "trained" else sharded(processes, rank)
+        if how == "local":
+            training.StudentTrainer._get_num_items_in_batch = own_items
+        if how == "sharded":
+            result = sharded(processes, rank)
+        else:
+            result = trained(processes, file.parent, how)
     if dist.get_rank() == 0:
         torch.save(result, file)
     dist.barrier()

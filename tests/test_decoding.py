@@ -96,10 +96,14 @@ def test_samples_of_prompts_of_tasks_do_not_depend_on_what_shares_a_batch(tok):
     assert [drawn(model, tok, [prompt])[0] for prompt in prompts] == together
 
 
+@pytest.mark.parametrize("growth", [256, 3])
 @pytest.mark.parametrize("read_at_once", [2_048, 50])
-def test_a_batch_writes_what_generate_writes_though_rows_leave_it(tok, monkeypatch, read_at_once):
+def test_a_batch_writes_what_generate_writes_though_rows_leave_it(
+    tok, monkeypatch, read_at_once, growth
+):
     """Rows of many lengths that end at different times, against transformers' own generate."""
     monkeypatch.setattr(decoding, "READ_AT_ONCE", read_at_once)
+    monkeypatch.setattr(decoding, "GROWTH", growth)
     model = tiny_llama(len(tok), seed=3).eval()
     for weight in model.parameters():
         weight.data.mul_(10)  # so that it does not repeat itself

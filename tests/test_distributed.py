@@ -24,9 +24,15 @@ def by_two_processes(how, folder):
     return torch.load(file, weights_only=True)
 
 
-@pytest.mark.parametrize("how", ["trained", "sharded"])
+@pytest.mark.parametrize("how", ["pairs", "responses", "sharded"])
 def test_two_processes_come_to_what_one_does(how, tmp_path):
-    alone = distributed.trained(1, tmp_path) if how == "trained" else distributed.sharded(1, 0)
+    alone = distributed.sharded(1, 0) if how == "sharded" else distributed.trained(1, tmp_path, how)
     together = by_two_processes(how, tmp_path)
     assert any(value.abs().max() > 1e-3 for value in alone.values())
     assert_close(together, alone, rtol=1e-5, atol=1e-7)
+
+
+def test_processes_that_divide_by_tokens_of_their_own_come_to_something_else(tmp_path):
+    alone = distributed.trained(1, tmp_path, "responses")
+    apart = by_two_processes("local", tmp_path)
+    assert max((apart[name] - alone[name]).abs().max() for name in alone) > 1e-5

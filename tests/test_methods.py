@@ -1,5 +1,6 @@
 """Each method against its definition: its phases, the words its loss touches, the loss by hand."""
 
+import copy
 import math
 from dataclasses import replace
 
@@ -305,8 +306,8 @@ def some_rows(tok):
     return [pair_row(tok, replace(pair(*sides), id=str(i))) for i, sides in enumerate(texts)]
 
 
-def with_reference(student, rows):
-    read = training.pair_logp(student, rows, 2)
+def with_reference(student, rows, bf16=False):
+    read = training.pair_logp(student, rows, 2, bf16)
     return [
         row | {f"{side}_reference": float(own[side].sum()) for side in own}
         for row, own in zip(rows, read, strict=True)
@@ -334,6 +335,19 @@ def loss_of(student, rows, settings, ragged_too=True):
 def test_a_preference_loss_begins_at_indifference(tok, tiny, section, expected):
     rows = with_reference(tiny, some_rows(tok))
     assert loss_of(tiny, rows, SECTIONS[section]).loss.item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_references_are_read_at_the_precision_of_training(tok, tiny, tmp_path):
+    """Else the student seems to have moved before it was trained."""
+    settings = SECTIONS["dpo"].model_copy(update={"beta": 20.0, "batch": 3})
+
+    def seems_to_have_moved(bf16):
+        rows = with_reference(tiny, some_rows(tok), bf16)
+        how = {"seed": 0, "scratch": tmp_path / f"{bf16}", "updates": 1, "bf16": True}
+        log = training.fit(copy.deepcopy(tiny), rows, settings, **how)
+        return abs(log[0]["loss"] - math.log(2))
+
+    assert seems_to_have_moved(bf16=True) < 1e-3 < seems_to_have_moved(bf16=False)
 
 
 def test_dpo_equals_that_of_trl(tok, tiny, tmp_path):

@@ -112,7 +112,7 @@ def test_a_pair_without_key_tokens_adds_nothing():
     assert loss.item() == 0.0
 
 
-def gradient(student, rows, settings, cut, tmp_path, items=None, padded=True):
+def gradient(student, rows, settings, cut, tmp_path, padded, items=None):
     """Gradient of one optimizer step whose rows come in pieces of the sizes in cut."""
     student.get_base_model().set_attn_implementation("sdpa" if padded else ragged.NAME)
     trainer = training.StudentTrainer(
@@ -131,24 +131,36 @@ def gradient(student, rows, settings, cut, tmp_path, items=None, padded=True):
     return torch.cat([p.grad.flatten() for p in student.parameters() if p.grad is not None])
 
 
+@pytest.mark.parametrize("padded", [True, False])
 @pytest.mark.parametrize("settings", [SFT, SBS_MI, EDIT, EDIT.model_copy(update={"per": "key"})])
 @pytest.mark.parametrize("cut", [(4, 4), (5, 3), (1,) * 8])
-def test_the_gradient_does_not_depend_on_how_the_step_is_cut(tok, tiny, settings, cut, tmp_path):
+def test_the_gradient_does_not_depend_on_how_the_step_is_cut(
+    tok, tiny, settings, cut, tmp_path, padded
+):
     rows = dual_rows(tok) if isinstance(settings, KRSL) else sft_rows(tok)
     if settings is SBS_MI:  # a row of two tasks
         tasks = [{"weight": 3.0, "share": 9.0}, {"weight": 0.5, "share": 9.0}]
         rows = [{"parts": [row | task for task in tasks]} for row in rows]
-    whole = gradient(tiny, rows, settings, (8,), tmp_path)
+    whole = gradient(tiny, rows, settings, (8,), tmp_path, padded=True)
     assert whole.abs().max() > 0
-    assert_close(gradient(tiny, rows, settings, cut, tmp_path), whole, rtol=1e-4, atol=1e-7)
+    assert_close(gradient(tiny, rows, settings, cut, tmp_path, padded), whole, rtol=1e-4, atol=1e-7)
 
 
-def test_the_cut_test_can_fail(tok, tiny, tmp_path):
+def test_an_update_reads_as_many_rows_where_a_process_sees_several_gpus(tmp_path, monkeypatch):
+    several = property(lambda self: vars(self).get("_n_gpu", 4))
+    monkeypatch.setattr(training.TrainingArguments, "n_gpu", several)
+    assert training.TrainingArguments(output_dir=str(tmp_path)).n_gpu > 1
+    arguments = training._arguments(SFT, 0, tmp_path, None, selects=False)
+    assert arguments.train_batch_size == SFT.batch
+
+
+@pytest.mark.parametrize("padded", [True, False])
+def test_the_cut_test_can_fail(tok, tiny, tmp_path, padded):
     rows = sft_rows(tok)
-    whole = gradient(tiny, rows, SFT, (8,), tmp_path)
+    whole = gradient(tiny, rows, SFT, (8,), tmp_path, padded)
     wrong_items = torch.tensor(4 * 11)  # as if each piece were divided by its own tokens
     with pytest.raises(AssertionError):
-        assert_close(gradient(tiny, rows, SFT, (5, 3), tmp_path, wrong_items), whole)
+        assert_close(gradient(tiny, rows, SFT, (5, 3), tmp_path, padded, wrong_items), whole)
 
 
 @torch.no_grad()

@@ -119,10 +119,11 @@ def operations(model: PeftModel, batch: dict) -> float:
     return 4.0 * (layers * tokens + base.lm_head.weight.numel() * logits)
 
 
-def write(folder: Path, machine: str, table: pd.DataFrame) -> None:
-    """The steps so far as CSV, and a page that shows them."""
+def write(folder: Path, machine: str, table: pd.DataFrame, whole: int) -> None:
+    """The steps so far as CSV, and a page that shows them; whole: how many cells there are."""
     atomic_write(folder / "steps.csv", partial(table.to_csv, index=False))
-    by = "As `python -m editlib.bench.gpu` wrote it on this machine"
+    done = len(table.drop_duplicates(["phase", "way", "pairs"]))
+    by = f"As `python -m editlib.bench.gpu` wrote it on this machine, {done} of {whole} cells"
     write_page(folder, by, machine, {SAYS: table})
 
 
@@ -142,12 +143,13 @@ def main() -> None:
     of = {"shape": options.shape, "lengths": lengths}
     machine = write_machine(options.results, ["steps"], **versions, **of)
     done = []
-    for cell in cells(fitting, options.pairs):
+    asked = list(cells(fitting, options.pairs))
+    for cell in asked:
         for row in attempt(model, *cell):
             done.append(row)
             print(*(f"{n}={v:.3g}" if isinstance(v, float) else f"{n}={v}" for n, v in row.items()))
             table = pd.DataFrame(done)
-            write(options.results, machine, table)
+            write(options.results, machine, table, len(asked))
     print(table.to_string(index=False, float_format="{:.3g}".format))
 
 

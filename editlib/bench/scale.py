@@ -1,7 +1,8 @@
 """The stages of notebooks 01 to 03 at scale: does time grow with the questions, memory not at all?
 
 Memory is the peak of a process over what it held before its first question: the parts of a set that
-are worked on at a time, and libraries that warm up. Below pipeline.AT_ONCE questions it is less.
+are worked on at a time, and libraries that warm up. A part is a tenth of its usual size here, so
+that every number is of several parts without a long wait.
 """
 
 import random
@@ -21,6 +22,7 @@ from editlib.records import Question
 from editlib.workspace import Workspace, open_workspace
 
 STEPS = 4  # of a puzzle, as in training
+PART = pipeline.AT_ONCE // 10  # questions
 
 
 def stages(sizes: Sequence[int]) -> list[dict]:
@@ -48,6 +50,7 @@ def _stages(size: int) -> list[dict]:
 def _measure(work: str, results: str, size: int) -> dict[str, float]:
     """What one stage takes; those before it are there."""
     ws = open_workspace("mini", results=results)
+    pipeline.AT_ONCE = PART
     pipeline.segmenter(ws)  # its libraries are loaded when they are wanted
     before, started, worked = peak_mb(), time.perf_counter(), time.process_time()
     WORKS[work](ws, size)
