@@ -14,6 +14,15 @@ from tests import distributed
 ROOT = Path(__file__).parent.parent
 
 
+def by_one_process(how, folder):
+    """In a folder of its own, where no other run finds checkpoints to go on from."""
+    return (
+        distributed.sharded(1, 0)
+        if how == "sharded"
+        else distributed.trained(1, folder / "alone", how)
+    )
+
+
 def by_two_processes(how, folder):
     file = folder / "result.pt"
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
@@ -26,13 +35,13 @@ def by_two_processes(how, folder):
 
 @pytest.mark.parametrize("how", ["pairs", "responses", "sharded"])
 def test_two_processes_come_to_what_one_does(how, tmp_path):
-    alone = distributed.sharded(1, 0) if how == "sharded" else distributed.trained(1, tmp_path, how)
+    alone = by_one_process(how, tmp_path)
     together = by_two_processes(how, tmp_path)
     assert any(value.abs().max() > 1e-3 for value in alone.values())
     assert_close(together, alone, rtol=1e-5, atol=1e-7)
 
 
 def test_processes_that_divide_by_tokens_of_their_own_come_to_something_else(tmp_path):
-    alone = distributed.trained(1, tmp_path, "responses")
+    alone = by_one_process("responses", tmp_path)
     apart = by_two_processes("local", tmp_path)
     assert max((apart[name] - alone[name]).abs().max() for name in alone) > 1e-5

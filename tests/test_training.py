@@ -147,9 +147,15 @@ def test_the_gradient_does_not_depend_on_how_the_step_is_cut(
 
 
 def test_an_update_reads_as_many_rows_where_a_process_sees_several_gpus(tmp_path, monkeypatch):
-    several = property(lambda self: vars(self).get("_n_gpu", 4))
-    monkeypatch.setattr(training.TrainingArguments, "n_gpu", several)
-    assert training.TrainingArguments(output_dir=str(tmp_path)).n_gpu > 1
+    ready = training.TrainingArguments.__post_init__
+
+    def with_four(arguments):
+        ready(arguments)
+        arguments._n_gpu = 4
+
+    monkeypatch.setattr(training.TrainingArguments, "__post_init__", with_four)
+    usual = training.TrainingArguments(str(tmp_path), per_device_train_batch_size=SFT.batch)
+    assert usual.train_batch_size == 4 * SFT.batch
     arguments = training._arguments(SFT, 0, tmp_path, None, selects=False)
     assert arguments.train_batch_size == SFT.batch
 
