@@ -116,6 +116,6 @@ def excluded(table: pd.DataFrame) -> str:
     """How many rows of of_second_phases() cannot be as the paper has them, in a sentence."""
     tested = table.dropna(subset="p_paper_holm")
     return (
-        f"The paper's difference is excluded, corrected likewise, in "
+        "The paper's difference is excluded, corrected likewise, in "
         f"{(tested['p_paper_holm'] < claims.LEVEL).sum()} of the {len(tested)} that have one."
     )

@@ -27,9 +27,8 @@ _FULL = "full_attention"  # transformers' name for a layer without a window
 PROBE = (1, 4), (4, 6), (6, 10), (10, 13)  # prompt, shared, and the rest of both sides: a pair
 UNREAD = (1, 1, 1, 1)  # shape of a mask: its dimensions keep transformers from making one of T x T
 ROUNDING = 0.25  # of what a plainly wrong reading differs by, what a right one may
-TWISTS = (  # arguments that make attention another one
-    *("s_aux", "softcap", "sliding_window", "indices", "block_indices"),
-)
+# arguments that make attention another one
+TWISTS = ("s_aux", "softcap", "sliding_window", "indices", "block_indices")
 Segment = tuple[int, int, int]  # tokens of: the trunk's part that the branch sees, its rest, branch
 
 
