@@ -201,6 +201,8 @@ def _unfit(model: PreTrainedModel) -> str | None:
         return "it lies on several devices"
     if getattr(model.config, "output_router_logits", False):
         return "it gives out router logits, which are counted by a mask"
+    if any(hasattr(model.config, name) for name in ("keep_window_size", "index_topk")):
+        return "its attention picks tokens, and others where there is padding"
     for layer in DynamicCache(config=model.config).layers:
         if type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer, DummyLayer):
             return f"its cache has a {type(layer).__name__}"

@@ -190,6 +190,7 @@ def test_padding_after_shared_tokens_changes_no_answer(tok, kind, how):
         ("mamba", TINY, "past_key_values"),
         ("lfm2", TINY | {"layer_types": ["conv", "full_attention"]}, "LinearAttentionLayer"),
         ("mixtral", TINY | {"output_router_logits": True}, "router logits"),
+        ("doge", TINY | {"hidden_size": 64, "keep_window_size": 8}, "picks tokens"),
         ("openai-gpt", {"n_embd": 32, "n_layer": 2, "n_head": 4}, "past_key_values"),
         ("bart", {"d_model": 32, "decoder_layers": 2, "decoder_ffn_dim": 64}, "position_ids"),
     ],
