@@ -116,6 +116,7 @@ def test_the_search_and_the_benchmarks_write_below_the_results(tmp_path):
         (["search", "PROFILE=full"], "make search makes no use of PROFILE; it heeds RESULTS SET"),
         (["base-student", "RESULTS=x"], "make base-student makes no use of RESULTS; it heeds no"),
         (["bench", "SET=a.b=1"], "make bench makes no use of SET; it heeds RESULTS"),
+        (["reproduce", "PROFLE=smoke"], "make reproduce makes no use of PROFLE; it heeds PROFILE"),
         (
             ["clean", "PROFILE=nosuch"],
             "unknown profile nosuch: no such file, and no folder results",
