@@ -22,7 +22,7 @@ HEEDED_BY_lab       = PROFILE RESULTS SET LAB
 HEEDED_BY_report    = PROFILE RESULTS SET
 HEEDED_BY_bench     = RESULTS ONLY
 HEEDED_BY_clean     = PROFILE RESULTS
-GIVEN := $(foreach name,$(filter-out PYTHON VENV,$(.VARIABLES)),\
+GIVEN := $(foreach name,$(filter-out PYTHON VENV RUN,$(.VARIABLES)),\
          $(and $(filter command,$(origin $(name))),$($(name)),$(name)))
 $(foreach goal,$(MAKECMDGOALS),$(foreach name,$(filter-out $(HEEDED_BY_$(goal)),$(GIVEN)),\
     $(error make $(goal) makes no use of $(name); it heeds $(or $(HEEDED_BY_$(goal)),no variable))))
