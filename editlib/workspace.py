@@ -18,13 +18,14 @@ from functools import partial
 from io import BytesIO
 from pathlib import Path
 from types import ModuleType
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import matplotlib
 import pandas as pd
 from filelock import FileLock
 from IPython.display import Image
 from matplotlib.figure import Figure
+from pydantic import BaseModel, ValidationError
 
 from editlib import profiles
 from editlib.errors import KitError
@@ -170,13 +171,14 @@ class Workspace:
         maker = STAGES[name][0]
         again = f"Run notebook {maker}.ipynb, which makes it ({self._hint(maker)})"
         if record is None:
-            raise MissingInput(f"{name} is missing in {self.artifacts}. {again}")
-        if record["params"] != self.settings(name):
+            lacks = "has no readable stage.json" if folder.exists() else "is missing"
+            raise MissingInput(f"{folder} {lacks}. {again}")
+        if record.params != self.settings(name):
             raise MissingInput(f"{folder} was made with other settings than those of now. {again}")
-        damaged = [f for f, expected in record["files"].items() if _hash(folder / f) != expected]
+        damaged = [f for f, expected in record.files.items() if _hash(folder / f) != expected]
         if damaged:
             raise MissingInput(f"{folder / damaged[0]} is missing, cut short or edited. {again}")
-        return record["files"]
+        return record.files
 
     def _hint(self, maker: str | None = None) -> str:
         elsewhere = self.folder.parent != RESULTS
@@ -188,8 +190,8 @@ class Workspace:
         record = _read_seal(folder)
         return (
             record is not None
-            and record["fingerprint"] == fingerprint
-            and all(_hash(folder / f) == expected for f, expected in record["files"].items())
+            and record.fingerprint == fingerprint
+            and all(_hash(folder / f) == expected for f, expected in record.files.items())
         )
 
 
@@ -209,6 +211,15 @@ def open_workspace(
     return Workspace(name, settings, (Path(results) if results else RESULTS).resolve() / name)
 
 
+class Seal(BaseModel):
+    """What stage.json says of a stage."""
+
+    fingerprint: str
+    params: dict[str, Any]
+    seconds: float
+    files: dict[str, str]  # path in the folder -> its hash
+
+
 def _build(folder: Path, make: Callable[[Path], None], fingerprint: str, params: dict) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
@@ -224,22 +235,17 @@ def _build(folder: Path, make: Callable[[Path], None], fingerprint: str, params:
 
 def _seal(folder: Path, fingerprint: str, params: dict, seconds: float) -> None:
     files = {str(p.relative_to(folder)): _hash(p) for p in sorted(folder.rglob("*")) if p.is_file()}
-    record = {
-        "fingerprint": fingerprint,
-        "params": params,
-        "seconds": round(seconds, 2),
-        "files": files,
-    }
-    text = json.dumps(record, indent=1, ensure_ascii=False)
+    seal = Seal(fingerprint=fingerprint, params=params, seconds=round(seconds, 2), files=files)
+    text = seal.model_dump_json(indent=1)
     atomic_write(
         folder / "stage.json", lambda temporary: temporary.write_text(text, encoding="utf-8")
     )
 
 
-def _read_seal(folder: Path) -> dict | None:
+def _read_seal(folder: Path) -> Seal | None:
     try:
-        return json.loads((folder / "stage.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+        return Seal.model_validate_json((folder / "stage.json").read_bytes())
+    except (FileNotFoundError, ValidationError):
         return None
 
 

@@ -56,7 +56,7 @@ def test_a_stage_is_made_again_when_its_input_or_its_file_changes(ws):
 
 
 def test_a_missing_input_names_the_notebook_that_makes_it(ws):
-    with pytest.raises(MissingInput, match=r"duals is missing .* 02_dual_cot_construction\.ipynb"):
+    with pytest.raises(MissingInput, match=r"duals is missing\. .* 02_dual_cot_construction\.ipynb"):
         ws.need("duals")
 
 
@@ -97,6 +97,17 @@ def test_a_killed_stage_is_made_anew(ws, tmp_path):
     folder = ws.stage("annotation", make := counting())
     assert make.calls == 1
     assert sorted(p.name for p in folder.iterdir()) == ["stage.json", "table.txt"]
+
+
+@pytest.mark.parametrize("said", [b"", b"\xff\xfe", b"[]", b"{}", b'{"params": 1}'])
+def test_a_stage_whose_seal_is_damaged_is_refused_and_made_anew(ws, said):
+    folder = ws.stage("annotation", make := counting())
+    (folder / "stage.json").write_bytes(said)
+    with pytest.raises(MissingInput, match=r"annotation has no readable stage.json. Run notebook"):
+        ws.need("annotation")
+    ws.stage("annotation", make)
+    assert make.calls == 2
+    assert ws.need("annotation") == folder
 
 
 def test_two_processes_make_a_stage_once(ws, tmp_path):
