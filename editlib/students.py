@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
+from safetensors import SafetensorError
 from transformers import (
     AutoModelForCausalLM,
     LlamaConfig,
@@ -66,8 +67,11 @@ def load(student: Student, folder: Path, trainable: bool = False) -> PreTrainedM
         if base is None:
             return _whole(folder, torch.float32 if trainable else dtype(student))
         adapted = PeftModel.from_pretrained(base, folder, is_trainable=trainable)
-    except (OSError, ValueError) as error:
-        raise NoStudent(f"{folder} holds no usable student: {error}. Train it again.") from error
+    except (OSError, ValueError, SafetensorError) as error:
+        raise NoStudent(
+            f"{folder} holds no usable student: {error}. Delete the folder artifacts/training of "
+            "its run and run notebook 04_edit_training: it trains this one anew and keeps others"
+        ) from error
     return adapted if trainable else adapted.merge_and_unload()
 
 

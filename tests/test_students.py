@@ -63,7 +63,16 @@ def test_a_whole_student_comes_back_as_it_was_saved(tmp_path, trainable):
 
 @pytest.mark.parametrize("settings", [WHOLE, profiles.load("smoke").student], ids=["all", "LoRA"])
 def test_a_folder_without_a_student_is_named(tmp_path, settings):
-    with pytest.raises(students.NoStudent, match=f"{tmp_path} holds no usable student: .* Train"):
+    with pytest.raises(students.NoStudent, match=f"{tmp_path} holds no usable student: .* Delete"):
+        students.load(settings, tmp_path)
+
+
+@pytest.mark.parametrize("settings", [WHOLE, profiles.load("smoke").student], ids=["all", "LoRA"])
+def test_weights_cut_short_are_named(tmp_path, settings):
+    students.fresh(settings, 0).save_pretrained(tmp_path)
+    [weights] = tmp_path.glob("*.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-9])
+    with pytest.raises(students.NoStudent, match=f"{tmp_path} holds no usable student: .* Delete"):
         students.load(settings, tmp_path)
 
 

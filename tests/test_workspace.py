@@ -56,7 +56,7 @@ def test_a_stage_is_made_again_when_its_input_or_its_file_changes(ws):
 
 
 def test_a_missing_input_names_the_notebook_that_makes_it(ws):
-    with pytest.raises(MissingInput, match=r"duals is missing\. .* 02_dual_cot_construction\.ipynb"):
+    with pytest.raises(MissingInput, match=r"duals is missing\. .* 02_dual_cot_construction"):
         ws.need("duals")
 
 
