@@ -180,7 +180,8 @@ def shared_scores(
         theirs = _for_seeds(theirs, ours.columns)
     elif method.startswith(UNTRAINED):
         ours = _for_seeds(ours, theirs.columns)
-    kept = (ours - theirs).dropna(axis=1, how="all").dropna()
+    both = (ours - theirs).dropna(how="all")  # no row where one of the methods is absent
+    kept = both.dropna(axis=1, how="all").dropna()
     return ours.loc[kept.index, kept.columns], theirs.loc[kept.index, kept.columns]
 
 

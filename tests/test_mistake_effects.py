@@ -130,3 +130,5 @@ def test_what_is_in_reach_is_less_where_other_questions_count_and_more_with_more
     assert found["new_questions"].is_monotonic_decreasing
     assert found["same_questions"].is_monotonic_decreasing
     assert mistakes.reachable(told.iloc[:0], "EDIT", "EDIT w/o KRSL", 3, seeds=(3,)).empty
+    alone = told[told["method"] == "EDIT w/o KRSL"]  # as in profile kinds
+    assert mistakes.reachable(alone, "EDIT", "EDIT w/o KRSL", 3, seeds=(3,)).empty
