@@ -10,7 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
-from nbclient.exceptions import DeadKernelError
 from nbformat import NotebookNode
 from papermill import PapermillExecutionError, execute_notebook
 from tqdm import tqdm
@@ -157,8 +156,8 @@ def execute(
     except PapermillExecutionError as error:
         cause = f"cell [{error.exec_count}], {error.ename}: {error.evalue}"
         raise NotebookFailed(_advice(source, cause, partial)) from error
-    except DeadKernelError as error:
-        cause = f"cell [{len(clock.cells) + 1}], the kernel died (out of memory, or killed)"
+    except RuntimeError as error:  # DeadKernelError, or what jupyter_client raises at the start
+        cause = f"cell [{len(clock.cells) + 1}]: {error} (out of memory, or killed)"
         raise NotebookFailed(_advice(source, cause, partial)) from error
 
 

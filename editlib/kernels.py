@@ -3,6 +3,8 @@
 To start a kernel and import the libraries takes longer than most of the teaching notebooks work.
 """
 
+import tempfile
+from itertools import count
 from pathlib import Path
 
 from jupyter_client import AsyncKernelManager
@@ -13,6 +15,7 @@ from jupyter_client.utils import run_sync
 QUIET = "--IPKernelApp.log_level=CRITICAL"
 FORGETS = "--HistoryManager.hist_file=:memory:"
 IMPORTS = ["--ext=editlib.imports"]  # what notebooks import, before the first cell asks for it
+LONGEST = 90  # characters in the name of a socket that every system takes
 
 
 class OwnKernel(AsyncKernelManager):
@@ -40,6 +43,8 @@ class Kernels:
         self.folder = folder
         self._running: OwnKernel | None = None
         self._waiting: OwnKernel | None = None
+        self._sockets = tempfile.TemporaryDirectory(prefix="editlib-")
+        self._numbers = count()
 
     def take(self, more: bool) -> OwnKernel:
         """The kernel of the next notebook. more: whether another one will follow."""
@@ -57,12 +62,18 @@ class Kernels:
     def close(self) -> None:
         """End those that are left."""
         for kernel in filter(None, (self._running, self._waiting)):
-            if kernel.has_kernel:  # else it was ended when the run was interrupted
+            if kernel.has_kernel and not kernel.context.closed:  # else it was ended before
                 run_sync(kernel.shutdown_kernel)(now=kernel is self._waiting)
         self._running = self._waiting = None
+        self._sockets.cleanup()
 
     def _started(self) -> OwnKernel:
-        kernel = OwnKernel()
+        kernel = OwnKernel(**self._address())
         arguments = [QUIET, FORGETS, *IMPORTS]
         run_sync(kernel.start_kernel)(extra_arguments=arguments, cwd=str(self.folder))
         return kernel
+
+    def _address(self) -> dict[str, str]:
+        """Sockets that are files: another process may take a port before the kernel does."""
+        path = str(Path(self._sockets.name) / str(next(self._numbers)))
+        return {"transport": "ipc", "ip": path} if len(path) <= LONGEST else {}

@@ -54,6 +54,16 @@ def test_a_kernel_that_is_no_more_does_not_keep_the_others_alive(few):
     assert all(map(is_over, pids))
 
 
+@pytest.mark.parametrize(("longest", "transport"), [(200, "ipc"), (1, "tcp")])
+def test_kernels_talk_through_files_where_their_names_are_short(
+    few, monkeypatch, longest, transport
+):
+    monkeypatch.setattr(kernels, "LONGEST", longest)
+    taken = few.take(more=True), few._waiting
+    assert [kernel.transport for kernel in taken] == [transport] * 2
+    assert len({kernel.ip for kernel in taken}) == (2 if transport == "ipc" else 1)
+
+
 def test_a_notebook_finds_the_libraries_imported_and_no_name_of_ours(tmp_path):
     """And the clock counts the memory of its kernel, not of the one that waits."""
     cells = ["print(sorted({'editlib.figures', 'torch'} & {*__import__('sys').modules}))", "dir()"]

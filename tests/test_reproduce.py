@@ -222,7 +222,13 @@ def test_a_failed_cell_is_named_and_the_next_run_continues_there(kit, capsys):
 def test_a_kernel_that_dies_is_a_failed_cell(kit, capsys):
     write_notebook(kit / "notebooks" / "00_first.ipynb", "import os\nos._exit(9)")
     assert drive() == 1
-    assert "00_first stopped at cell [3], the kernel died" in capsys.readouterr().err
+    assert "00_first stopped at cell [3]: Kernel died" in capsys.readouterr().err
+
+
+def test_a_kernel_that_does_not_start_is_a_failed_notebook(kit, capsys, monkeypatch):
+    monkeypatch.setattr(kernels.OwnKernel, "format_kernel_cmd", lambda *_, **__: ["false"])
+    assert drive() == 1
+    assert "00_first stopped at cell [1]: Kernel died before" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
