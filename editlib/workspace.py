@@ -9,6 +9,7 @@ a run killed at any moment leaves either the whole stage or none.
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import tempfile
 import time
@@ -82,6 +83,7 @@ class Workspace:
     name: str
     profile: profiles.Profile
     folder: Path
+    options: str = ""  # of make, for the command that an error advises
 
     def create(self) -> None:
         """Make the folder; raises KitError where nothing can be written."""
@@ -181,9 +183,7 @@ class Workspace:
         return record.files
 
     def _hint(self, maker: str | None = None) -> str:
-        elsewhere = self.folder.parent != RESULTS
-        said = f"make reproduce PROFILE={self.name}"
-        said += f" RESULTS={self.folder.parent}" if elsewhere else ""
+        said = f"make reproduce {self.options or f'PROFILE={self.name}'}"
         return said + (f" ONLY={maker[:2]}" if maker else "")
 
     def _intact(self, folder: Path, fingerprint: str) -> bool:
@@ -207,8 +207,18 @@ def open_workspace(
         profile, overrides = told or "mini", [*settings.splitlines(), *overrides]
         results = results or folder
     settings = profiles.load(profile, overrides)
-    name = Path(profile).stem
-    return Workspace(name, settings, (Path(results) if results else RESULTS).resolve() / name)
+    name, root = Path(profile).stem, (Path(results) if results else RESULTS).resolve()
+    return Workspace(name, settings, root / name, _options(profile, overrides, root))
+
+
+def _options(profile: str, overrides: Sequence[str], root: Path) -> str:
+    """What make is told to open this workspace, quoted for a shell, from whatever folder."""
+    told = {
+        "PROFILE": Path(profile).resolve() if profile.endswith((".yaml", ".yml")) else profile,
+        "RESULTS": "" if root == RESULTS else root,
+        "SET": " ".join(overrides),
+    }
+    return " ".join(f"{name}={shlex.quote(str(value))}" for name, value in told.items() if value)
 
 
 class Seal(BaseModel):

@@ -1,4 +1,7 @@
 import os
+import re
+import shlex
+import shutil
 import signal
 import struct
 import subprocess
@@ -9,7 +12,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from editlib import lab, workspace
+from editlib import lab, options, workspace
 from editlib.workspace import MissingInput, open_workspace
 
 
@@ -58,6 +61,23 @@ def test_a_stage_is_made_again_when_its_input_or_its_file_changes(ws):
 def test_a_missing_input_names_the_notebook_that_makes_it(ws):
     with pytest.raises(MissingInput, match=r"duals is missing\. .* 02_dual_cot_construction"):
         ws.need("duals")
+
+
+def test_the_command_that_an_error_advises_opens_the_same_workspace(tmp_path):
+    own = tmp_path / "own.yaml"
+    shutil.copy(workspace.KIT / "profiles" / "smoke.yaml", own)
+    overrides = ["teacher.seed=9", "training.methods=[Std-CoT, EDIT w/o RWC]"]
+    ws = open_workspace(str(own), overrides, tmp_path / "out {1}")
+    with pytest.raises(MissingInput) as error:
+        ws.need("duals")
+    told = re.search(r"\(make reproduce (.*) ONLY=02\)", str(error.value)).group(1)
+    given = dict(each.split("=", 1) for each in shlex.split(told))
+    again = given["PROFILE"], options.split_assignments([given["SET"]]), given["RESULTS"]
+    assert open_workspace(*again) == ws
+
+
+def test_the_command_that_an_error_advises_names_no_more_than_needed():
+    assert open_workspace("smoke").options == "PROFILE=smoke"
 
 
 def test_an_input_made_with_other_settings_is_refused(ws, tmp_path):

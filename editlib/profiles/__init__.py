@@ -299,12 +299,15 @@ class SimPO(Optimization):
 
 
 def _known(names: list[str]) -> list[str]:
+    """Rows of the table alone: a set of pairs of one's own comes from a notebook."""
     for name in names:
-        methods.phases(name)
+        if name not in methods.METHODS:
+            raise ValueError(unknown("method", name, methods.METHODS))
     return names
 
 
-Methods = Annotated[list[str], Field(min_length=1), AfterValidator(_known), Once]
+Known = AfterValidator(_known)
+Methods = Annotated[list[str], Field(min_length=1), Known, Once]
 Seeds = Annotated[list[Seed], Field(min_length=1), Once]
 
 
@@ -384,18 +387,11 @@ class Exam(Settings):
     untrained: Annotated[
         list[Literal["zero-shot", "few-shot", "zero-shot-CoT", "few-shot-CoT"]], Once
     ] = []
-    self_consistency: Annotated[list[str], Once] = []  # methods
+    self_consistency: Annotated[list[str], Known, Once] = []  # methods
     seeds: Seeds | None = None  # whose students sample for it; null: all seeds of these methods
     samples: PositiveInt = 8  # this and the next two: Table 8
     temperature: PositiveFloat = 0.7
     top_p: float = Field(0.95, gt=0, le=1)
-
-    @field_validator("self_consistency")
-    @classmethod
-    def _known(cls, names: list[str]) -> list[str]:
-        for name in names:
-            methods.phases(name)
-        return names
 
 
 class Profile(Settings):
