@@ -99,8 +99,8 @@ def test_lora_may_be_left_out_by_saying_so(name):
             "'student.lora.rank': nothing is set there that holds 'rank'; set it whole",
         ),
         ("mini", ["training.methods=[EDlT]"], "unknown method 'EDlT'; valid, nearest first: EDIT"),
-        ("mini", ["training.methods=[EDIT on D+dual]"], "unknown method 'EDIT on D+dual'; valid"),
-        ("mini", ["exam.self_consistency=[EDIT on D+dual]"], "unknown method 'EDIT on D+dual'"),
+        ("mini", ["training.methods=[EDIT on OM]"], "unknown method 'EDIT on OM'; valid"),
+        ("mini", ["exam.self_consistency=[EDIT on OM]"], "unknown method 'EDIT on OM'"),
     ],
 )
 def test_what_is_wrong_is_named_with_what_is_valid(name, overrides, message):
