@@ -226,7 +226,7 @@ def _reach(row, domains: dict[str, pd.DataFrame], alpha: float) -> dict:
     if row.seeds > 1:
         scores = statistics.paired(domains[row.domain], row.method, row.baseline).to_numpy()
         spread = statistics.spread(scores)
-        if spread.rest > 0:  # else the two never differ, and nothing is known of their spread
+        if spread is not None and spread.rest > 0:
             needed = (
                 statistics.seeds_needed(spread, assumed, row.n, alpha),
                 statistics.questions_needed(spread, assumed, row.seeds, alpha),

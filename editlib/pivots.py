@@ -238,7 +238,8 @@ def _interval(scores: np.ndarray) -> dict[str, float]:
     found = statistics.estimate(scores)
     if found.seeds > 1:
         return {"low": found.low, "high": found.high, "p": found.p}
-    p = stats.ttest_1samp(scores[:, 0], 0).pvalue if np.ptp(scores) else float(not scores.any())
+    alike = found.p if scores.any() else 1.0  # as statistics.estimate has it of several seeds
+    p = stats.ttest_1samp(scores[:, 0], 0).pvalue if np.ptp(scores) else alike
     return {"low": found.low_questions, "high": found.high_questions, "p": p}
 
 

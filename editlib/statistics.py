@@ -31,7 +31,7 @@ Questions = Literal["new", "same"]  # another run draws others like them, or ask
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean of scores with its intervals; those that one seed cannot give are nan."""
+    """A mean of scores with its intervals; what one seed, or no variation, cannot give is nan."""
 
     seeds: int
     n: int  # questions
@@ -76,9 +76,12 @@ class Spread:
 
 
 def spread(scores: np.ndarray) -> Spread | None:
-    """The variances of scores (questions, seeds), none below zero; None with one of either."""
+    """The variances of scores (questions, seeds), none below zero.
+
+    None with one of either, and where nothing varies, which tells of no spread.
+    """
     n, seeds = scores.shape
-    if min(n, seeds) < 2:
+    if min(n, seeds) < 2 or np.ptp(scores) == 0:
         return None
     by_seed, by_question = scores.mean(axis=0), scores.mean(axis=1)
     rest = scores - by_seed - by_question[:, None] + scores.mean()
@@ -137,12 +140,14 @@ def _resampled(values: tuple[float, ...]) -> tuple[float, float]:
 
 
 def _over_both(scores: np.ndarray) -> tuple[float, float, float]:
-    """Low and high of the t interval over seeds and questions, and p of a mean of zero."""
+    """Low and high of the t interval over seeds and questions, and p of a mean of zero.
+
+    nan without a spread; but p is 1 where every score is 0, which no test could tell from zero.
+    """
     variances, mean = spread(scores), scores.mean()
     if variances is None:
-        return np.nan, np.nan, np.nan
-    if np.ptp(scores) == 0:
-        return mean, mean, float(mean == 0)
+        same = scores.shape[1] > 1 and not scores.any()
+        return np.nan, np.nan, 1.0 if same else np.nan
     error, freedom = variances.error(scores.shape[1], len(scores))
     half = error * stats.t.ppf((1 + CONFIDENCE) / 2, freedom)
     return mean - half, mean + half, p_value(variances, mean, scores.shape[1], len(scores))

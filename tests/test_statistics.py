@@ -63,7 +63,16 @@ def test_identical_answers_differ_by_nothing():
     frame = predictions({"A": 0.5})
     both = pd.concat([frame, frame.assign(method="B")])
     row = statistics.compare(both, "B", ["A"]).iloc[0]
-    assert (row["difference"], row["low"], row["high"], row["p"]) == (0, 0, 0, 1)
+    assert (row["difference"], row["p"]) == (0, 1) and row[["low", "high"]].isna().all()
+
+
+@pytest.mark.parametrize(("questions", "seeds"), [(2, 2), (100, 5)])
+def test_answers_that_all_differ_alike_tell_of_no_spread_and_decide_nothing(questions, seeds):
+    found = statistics.estimate(np.ones((questions, seeds)))
+    assert found.mean == 1 and np.isnan([found.low, found.high, found.p]).all()
+    almost = np.ones((questions, seeds))
+    almost[0] = 0
+    assert (statistics.estimate(almost).p < 0.05) == (questions == 100)
 
 
 def test_one_seed_decides_nothing():

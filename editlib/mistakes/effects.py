@@ -60,9 +60,8 @@ def _paired(differences: np.ndarray, comparisons: int) -> dict[str, float]:
     if seeds < 2:
         raise KitError(f"found {seeds} seed that two kinds share, a comparison needs 2 or more")
     found, variances = statistics.estimate(differences), statistics.spread(differences)
-    varies = variances is not None and np.ptp(differences) > 0
-    alpha = ALPHA / comparisons
-    smallest = statistics.detectable(variances, seeds, questions, alpha) if varies else np.nan
+    size = seeds, questions, ALPHA / comparisons
+    smallest = np.nan if variances is None else statistics.detectable(variances, *size)
     row = {"seeds": seeds, "questions": questions, "difference": found.mean, "p": found.p}
     bounds = {name: np.clip(getattr(found, name), -1, 1) for name in _BOUNDS}
     return row | bounds | {"smallest": np.minimum(smallest, 1.0)}
