@@ -291,7 +291,6 @@ def validation_accuracy(epochs: pd.DataFrame) -> Figure:
         ring = {"facecolors": "none", "edgecolors": "black", "zorder": 3, "clip_on": False}
         ax.scatter(kept["epoch"], 100 * kept["accuracy"], 70, **ring)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.set_ylim(0, None)  # shared: set before all panels are drawn, it would cut the later ones
     figure.supxlabel("epoch", fontsize=10)
     figure.supylabel("accuracy (%)", fontsize=10)
     return figure
@@ -383,9 +382,10 @@ def accuracy_by_method(
 
 def accuracy_by_setting(summary: pd.DataFrame) -> Figure:
     """Accuracy (%) of each method against a setting; bars are 95 % intervals over seeds and
-    questions. A column is a study, a row a domain.
+    questions, of a student without seeds over questions. A column is a study, a row a domain.
 
-    summary: study, value (in the order of the axis), domain, method, accuracy, low, high.
+    summary: study, value (in the order of the axis), domain, method, and the columns of
+    statistics.summarise.
     """
     studies, domains = _in_order(summary["study"]), _in_order(summary["domain"])
     methods = _students(summary)
@@ -398,7 +398,8 @@ def accuracy_by_setting(summary: pd.DataFrame) -> Figure:
             line = part[part["method"] == method].set_index("value").reindex(values)
             x = np.arange(len(values)) + 0.12 * (n - (len(methods) - 1) / 2)  # side by side
             ax.plot(x, 100 * line["accuracy"], ".-", color=_colour(method))
-            ax.vlines(x, 100 * line["low"], 100 * line["high"], color=_colour(method))
+            low, high = (line[b].fillna(line[f"{b}_questions"]) for b in ("low", "high"))
+            ax.vlines(x, 100 * low, 100 * high, color=_colour(method))
         ax.set_xticks(range(len(values)), values)
         axes[row, 0].set_ylabel(f"{domain} (%)")
         axes[0, column].set_title(study, fontsize=9)
@@ -465,24 +466,22 @@ def claims(table: pd.DataFrame) -> Figure:
     filled if a sign is decided, grey if an effect as large as the paper's is excluded, else open.
 
     Linear up to 10 points; beyond, where the ground is grey, logarithmic. table: claim, method,
-    baseline, domain, paper, difference, low, high, verdict; rows that were not run show the paper's
-    value alone.
+    baseline, domain, paper, difference, low, high, verdict; rows that were not run are left out.
     """
-    drawn = table[table[["paper", "difference"]].notna().any(axis=1)]
+    drawn = table.dropna(subset="difference")
     figure = _blank(height=1.5 + 0.2 * (len(drawn) + drawn["claim"].nunique()))
-    ax, names, looks = figure.subplots(), [], []
+    ax, names, heads = figure.subplots(), [], set()
     for claim, part in drawn.groupby("claim", sort=False):
+        heads.add(len(names))
         names.append(claim)
-        looks.append({"fontweight": "bold"})
         for _, row in part.iterrows():
             _beside_paper(ax, row, len(names), FACES.get(row["verdict"], "white"))
             name = f"{row['method']} less {row['baseline']} ({row['domain']})"
             names.append(name.replace(", self-consistency", " by vote"))
-            looks.append({"color": "#767676" if pd.isna(row["difference"]) else "black"})
     ax.axvline(0, color="black", linewidth=1)
     _name_rows(ax, names)
-    for label, look in zip(ax.get_yticklabels(), looks, strict=True):
-        label.set(fontsize=7, **look)
+    for place, label in enumerate(ax.get_yticklabels()):
+        label.set(fontsize=7, fontweight="bold" if place in heads else "normal")
     _points_axis(ax, drawn)
     excluded = BESIDE_PAPER["this run, open"] | {"markerfacecolor": FACES[EXCLUDED]}
     _legend(figure, BESIDE_PAPER | {f"this run, {EXCLUDED}": excluded})

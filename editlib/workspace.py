@@ -146,14 +146,14 @@ class Workspace:
         )
         return frame
 
-    def load_table(self, name: str) -> pd.DataFrame:
-        """Read tables/<name>.csv as an earlier notebook saved it."""
+    def load_table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
+        """Columns of tables/<name>.csv; raises MissingInput where an earlier notebook left none."""
         path = self.folder / "tables" / f"{name}.csv"
-        if not path.exists():
-            raise MissingInput(
-                f"table {path} is missing: run the earlier notebooks first ({self._hint()})"
-            )
-        return pd.read_csv(path)
+        try:
+            return pd.read_csv(path, usecols=columns)
+        except (OSError, ValueError) as error:  # pandas: a ValueError for what is no such table
+            again = f"Run the earlier notebooks, which make it ({self._hint()})"
+            raise MissingInput(f"{path} cannot be read: {error}. {again}") from error
 
     def save_figure(self, figure: Figure, name: str) -> Image:
         """Write figures/<name>.png and .svg, the same on every run; return the PNG, to be shown.

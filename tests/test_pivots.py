@@ -107,7 +107,8 @@ def test_a_part_that_is_missed_more_often_is_told_from_one_that_is_not():
 def test_a_gap_that_is_narrower_than_that_of_a_rival_is_told_from_one_that_is_as_wide():
     narrow = gold({"decided": 0.06, "copied": 0.05, "wording": 0.05})
     wide = gold({"decided": 0.20, "copied": 0.05, "wording": 0.05}, seeds=5, draw=1)
-    alike = gold({"decided": 0.31, "copied": 0.30, "wording": 0.30}, draw=2)  # misses more, no wider gap
+    # misses more, but has no wider gap
+    alike = gold({"decided": 0.31, "copied": 0.30, "wording": 0.30}, draw=2)
     rivals = {"wide": wide, "alike": alike}
     table = pd.concat([narrow, *(t.assign(method=name) for name, t in rivals.items())])
     found = pivots.narrowings(table, "EDIT", list(rivals)).set_index(["baseline", "of", "other"])

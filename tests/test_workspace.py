@@ -155,7 +155,19 @@ def test_tables_and_figures_repeat_byte_for_byte(ws):
         return {p.name: p.read_bytes() for p in ws.folder.rglob("*") if p.is_file()}
 
     assert write() == write()
-    assert ws.load_table("accuracy")["accuracy"].tolist() == [0.333333]
+    assert ws.load_table("accuracy", ["accuracy"])["accuracy"].tolist() == [0.333333]
+
+
+@pytest.mark.parametrize("text", [None, "", "seed\n1\n", 'seed,accuracy\n"1,2'])
+def test_a_table_that_is_missing_or_damaged_is_named_with_what_makes_it(ws, text):
+    path = ws.folder / "tables" / "epochs.csv"
+    if text is not None:
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    with pytest.raises(
+        MissingInput, match=r"epochs\.csv cannot be read: .*make reproduce PROFILE="
+    ):
+        ws.load_table("epochs", ["seed", "accuracy"])
 
 
 def test_a_saved_figure_is_shown_as_its_file_two_pixels_for_one(ws):
