@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -372,7 +373,8 @@ def test_the_readme_says_which_differences_are_decided():
 
 def test_smoke_through_make(tmp_path):
     """The real notebooks, from the first prompt to the last table, twice with the same tables."""
-    first, again = (make_smoke(tmp_path / folder) for folder in ("first", "again"))
+    options = "PROFILE=smoke", "PARAMS=train_own=true"
+    first, again = (make(tmp_path / folder, *options) for folder in ("first", "again"))
     assert first == again and {"accuracy_summary.csv", "own_kind_effects.csv"} <= first.keys()
     assert b"\nCN," in first["key_steps_with_own_kind.csv"]
     for name in ("key_steps_with_own_kind.csv", "own_kind_rule.csv"):
@@ -383,15 +385,31 @@ def test_smoke_through_make(tmp_path):
     assert "compares no students" not in said
 
 
+SMALL = (  # what profile smoke is made of
+    "student.base=tiny student.max_length=400 student.lora.rank=4 training.seeds=[0,1] "
+    "benchmark.questions={train: 8, validation: 1, test: 2, longer: 1, families: 1} "
+    "training.sft.epochs=1 decoding.max_new_tokens=8"
+)
+
+
+def test_a_profile_that_trains_no_edit_runs_to_its_end(tmp_path):
+    """Notebooks that look for EDIT, or for a difference where all students answer alike."""
+    tables = make(tmp_path, "PROFILE=kinds", f"SET={SMALL}")
+    assert {"claims.csv", "kind_effects.csv"} <= tables.keys()
+    for name in ("05_evaluation", "06_mistake_patterns"):
+        said = outputs(tmp_path / "kinds" / "notebooks" / f"{name}.ipynb")
+        assert not re.search(r"\bnan\b", said, re.IGNORECASE)
+
+
 def outputs(path: Path) -> str:
     """All that the cells of an executed notebook wrote and showed."""
     cells = nbformat.read(path, 4).cells
     return json.dumps([cell.get("outputs", []) for cell in cells], ensure_ascii=False)
 
 
-def make_smoke(results: Path) -> dict[str, bytes]:
-    """Tables of `make reproduce PROFILE=smoke`, by file name."""
-    command = ["make", "--assume-old=.venv/.installed", "reproduce", "PROFILE=smoke"]
-    settings = [f"RESULTS={results}", "PARAMS=train_own=true"]
-    subprocess.run([*command, *settings], cwd=KIT.parent, check=True)
-    return {path.name: path.read_bytes() for path in (results / "smoke" / "tables").iterdir()}
+def make(results: Path, profile: str, *options: str) -> dict[str, bytes]:
+    """Tables of `make reproduce PROFILE=<profile>`, by file name."""
+    command = ["make", "--assume-old=.venv/.installed", "reproduce", profile, *options]
+    subprocess.run([*command, f"RESULTS={results}"], cwd=KIT.parent, check=True)
+    folder = results / profile.partition("=")[2] / "tables"
+    return {path.name: path.read_bytes() for path in folder.iterdir()}

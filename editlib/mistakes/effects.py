@@ -123,13 +123,14 @@ def _fit(table: pd.DataFrame, reference: str):
 def statement(row: pd.Series) -> str:
     """What a row of compare_kinds says and what it leaves open, in points."""
     points = {name: 100 * row[name] for name in ("difference", "low", "high", "smallest")}
-    said = (
-        f"{row['kind']} less {row['other']}: {points['difference']:+.1f} points "
-        f"({points['low']:+.1f} to {points['high']:+.1f}; {row['seeds']:.0f} seeds, "
-        f"{row['questions']:.0f} questions)"
-    )
+    said = f"{row['kind']} less {row['other']}: {points['difference']:+.1f} points"
+    size = f"{row['seeds']:.0f} seeds, {row['questions']:.0f} questions"
     if np.isnan(row["smallest"]):
-        return f"{said}; the same on every question, so nothing tells what could have gone unseen."
+        return (
+            f"{said} ({size}); the same on every question, so nothing tells what could have gone "
+            "unseen."
+        )
+    said = f"{said} ({points['low']:+.1f} to {points['high']:+.1f}; {size})"
     if row["p_holm"] < ALPHA:
         return f"{said}; a difference."
     return f"{said}; undecided: one below {points['smallest']:.1f} points would often go unseen."
