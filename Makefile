@@ -78,7 +78,7 @@ report: $(BUILT) ## rebuild report.html and the results table of README.md (seco
 test: $(BUILT) ## run the tests (6 to 9 min on 2 cores, offline)
 	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal
 
-bench: $(BUILT) ## time the fast paths beside plain ones, write results/bench/ (5 to 7 min on 2 cores)
+bench: $(BUILT) ## time the fast paths beside plain ones, write results/bench/ (4 to 6 min on 2 cores)
 	@$(RUN) -m editlib.bench --results "$${RESULTS:-results}/bench" $(if $(ONLY),--only $(ONLY))
 
 lint: $(BUILT) ## check style, and that notebook sources hold no outputs (seconds)

@@ -20,7 +20,7 @@ from editlib import profiles, ragged, training
 from editlib.bench import REPEATS, Baseline, Benchmark, Job, in_fresh_process, pairs, peak_mb
 
 BATCH = 4  # pairs
-FEW = 1  # pair, where a step at the published length, or of TRL, takes seconds
+FEW = 1  # pair, where a step at the published length takes seconds
 PUBLISHED_LENGTH = 1024  # tokens, to which the published code pads
 WAYS = ("padded", "padded to 1,024", "kit")
 SHAPE = LlamaConfig(
@@ -84,8 +84,8 @@ def benchmarks() -> list[Benchmark]:
     model = student()
     lengths = _batches()
     last, batches = list(lengths.items())[-1]
-    krsl = [_krsl(model, work, batches) for work, batches in lengths.items()]
-    krsl.append(_slow(model, last, [batch[:FEW] for batch in batches]))
+    krsl = [_krsl(model, work, batches, trl=work == last) for work, batches in lengths.items()]
+    krsl.append(_published(model, last, [batch[:FEW] for batch in batches]))
     sft = Benchmark(
         "SFT step",
         last,
@@ -95,17 +95,16 @@ def benchmarks() -> list[Benchmark]:
     return [*krsl, sft]
 
 
-def _krsl(model: PeftModel, work: str, batches: list[list[dict]]) -> Benchmark:
+def _krsl(model: PeftModel, work: str, batches: list[list[dict]], trl: bool) -> Benchmark:
     baselines = {"padded": Baseline(_job(model, batches, KRSL, "padded"), 3)}
+    if trl:
+        baselines["DPO step of TRL"] = Baseline(_dpo(batches), 4)
     return Benchmark("KRSL step", work, _job(model, batches, KRSL, "kit"), baselines)
 
 
-def _slow(model: PeftModel, work: str, batches: list[list[dict]]) -> Benchmark:
-    baselines = {
-        "padded to 1,024": Baseline(_job(model, batches, KRSL, WAYS[1]), 9),
-        "DPO step of TRL": Baseline(_dpo(batches), 4),
-    }
-    return Benchmark("KRSL step", f"{work}, one pair", _job(model, batches, KRSL, "kit"), baselines)
+def _published(model: PeftModel, work: str, batches: list[list[dict]]) -> Benchmark:
+    wide = {"padded to 1,024": Baseline(_job(model, batches, KRSL, WAYS[1]), 9)}
+    return Benchmark("KRSL step", f"{work}, one pair", _job(model, batches, KRSL, "kit"), wide)
 
 
 def _job(model: PeftModel, batches: list[list[dict]], settings, way: str) -> Job:
@@ -197,17 +196,17 @@ def memory() -> pd.DataFrame:
 
     Returns rows of benchmark, work (the one of longest pairs), way, mb.
     """
-    work = list(_batches())[-1]
+    work, batches = list(_batches().items())[-1]
+    longest_one = max(batches, key=lambda rows: sum(len(row["correct"]) for row in rows))
     with ThreadPoolExecutor(cpu_count()) as pool:
-        mb = list(pool.map(partial(in_fresh_process, grown, work), WAYS))
+        mb = list(pool.map(partial(in_fresh_process, grown, longest_one), WAYS))
     rows = pd.DataFrame({"way": WAYS, "mb": mb})
     return rows.assign(benchmark="KRSL step", work=work)[["benchmark", "work", "way", "mb"]]
 
 
-def grown(work: str, way: str) -> float:
-    """MB by which the peak of this process grows in one step of the longest batch."""
-    batch = max(_batches()[work], key=lambda rows: sum(len(r["correct"]) for r in rows))
+def grown(rows: list[dict], way: str) -> float:
+    """MB by which the peak of this process grows in one step of these pairs."""
     model = student()
     before = peak_mb()
-    step(model, batch_of(batch, KRSL, way), KRSL)
+    step(model, batch_of(rows, KRSL, way), KRSL)
     return peak_mb() - before
