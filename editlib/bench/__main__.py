@@ -52,7 +52,7 @@ def main() -> None:
         nargs="+",
         choices=SAYS,
         default=[name for name in SAYS if name not in ASKED_FOR],
-        help=f"make these tables (default: all but {', '.join(ASKED_FOR)}); others stay as they are",
+        help=f"make these tables, others stay (default: all but {', '.join(ASKED_FOR)})",
     )
     options = parser.parse_args()
     for name in options.only:
