@@ -41,6 +41,7 @@ from editlib.methods import (
     EDIT_DISTANCE,
     HIGHEST_LOSS,
     KNOWN,
+    METHODS,
     MISTAKES,
     Asked,
     Phase,
@@ -295,6 +296,39 @@ def updates(ws: Workspace, path: Sequence[Phase]) -> int:
 # --- 04: training ----------------------------------------------------------------------------
 
 
+def plan(ws: Workspace) -> Path:
+    """What each phase of each method learns from and for how long; makes plan.parquet.
+
+    Its rows: method, phase (1: the first), what (the phase in words), data, rows, too_long (rows of
+    data that do not fit the student), updates, tokens (of budget.tokens_read).
+    """
+    return ws.stage("plan", partial(_plan, ws), inputs=_inputs(ws), code=TRAINING)
+
+
+def _plan(ws: Workspace, folder: Path) -> None:
+    paths = [
+        (method, phases(method)[:n])
+        for method in ws.profile.training.students
+        for n in range(1, len(phases(method)) + 1)
+    ]
+    too_long = {data: phase_rows(ws, data)[1] for data in {path[-1].data for _, path in paths}}
+    rows = []
+    for method, path in paths:
+        last, learnt, made = path[-1], drawn(ws, path[-1]), updates(ws, path)
+        tokens = budget.tokens_read(learnt, schedule(ws, path)[0], made)
+        counts = len(learnt), too_long[last.data], made, tokens
+        rows.append((method, len(path), str(last), last.data, *counts))
+    columns = ["method", "phase", "what", "data", "rows", "too_long", "updates", "tokens"]
+    write_frame(folder / "plan.parquet", pd.DataFrame(rows, columns=columns))
+
+
+def _inputs(ws: Workspace) -> list[str]:
+    """The stages that training learns from."""
+    learnt = {phase.data for method in ws.profile.training.students for phase in phases(method)}
+    more = [pipeline.resample(ws).name] if views.RESAMPLED in learnt else []
+    return ["annotation", "duals", "keysteps", *more]
+
+
 def train(ws: Workspace) -> Path:
     """Train every method of the profile with every seed.
 
@@ -303,14 +337,10 @@ def train(ws: Workspace) -> Path:
     probes.parquet (phases, seed, and mean NLL of key and routine tokens of both sides of a fixed
     sample of training pairs). The students lie in the stages of the cells.
     """
-    inputs = ["annotation", "duals", "keysteps"]
-    learnt = {phase.data for method in ws.profile.training.students for phase in phases(method)}
-    if views.RESAMPLED in learnt:
-        inputs.append(pipeline.resample(ws).name)
     return ws.stage(
         "training",
         partial(_train, ws),
-        inputs=inputs,
+        inputs=_inputs(ws),
         code=(*TRAINING, *bases.base_files(ws.profile.student)),
     )
 
@@ -453,7 +483,11 @@ def student_folder(ws: Workspace, path: Sequence[Phase], seed: int) -> Path:
     """The student that a path of phases left; raises MissingInput if it is not there."""
     folder = ws.artifacts / Cell(tuple(path), seed).name / _form(ws)
     if not folder.is_dir():
-        raise MissingInput(f"no trained student in {folder}. Run notebook 04_edit_training.ipynb")
+        raise MissingInput(
+            f"no trained student in {folder}. Delete {ws.artifacts / 'training'} and run notebook "
+            f"04_edit_training.ipynb again, which then trains what is missing "
+            f"({ws.command('04_edit_training')})"
+        )
     return folder
 
 
@@ -497,6 +531,22 @@ def _probes(ws: Workspace, cell: Cell) -> pd.DataFrame:
 def phase_names(path: Sequence[Phase]) -> str:
     """A path of phases in words."""
     return ", then ".join(map(str, path))
+
+
+def validated(history: pd.DataFrame) -> pd.DataFrame:
+    """The epochs that answered validation questions, of each method's last phase.
+
+    history: of train. Returns method, seed, lr, epoch, accuracy, chosen (the best of a method and
+    seed, the first of equals).
+    """
+    method_of = {phase_names(phases(name)): name for name in METHODS}
+    scored = history.assign(
+        method=history["phases"].map(method_of), accuracy=history["eval_accuracy"]
+    )
+    scored = scored.dropna(subset="accuracy")[["method", "seed", "lr", "epoch", "accuracy"]]
+    scored = scored.reset_index(drop=True)
+    best = scored.groupby(["method", "seed"])["accuracy"].idxmax()
+    return scored.assign(chosen=scored.index.isin(best))
 
 
 def rates(epochs: pd.DataFrame, by: Sequence[str] = ("objective",)) -> pd.DataFrame:

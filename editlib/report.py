@@ -33,7 +33,7 @@ def build(ws: Workspace) -> Path:
     try:
         manifest = json.loads((ws.folder / "manifest.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError) as error:
-        raise NoResults(f"{ws.folder} holds no run: make reproduce PROFILE={ws.name}") from error
+        raise NoResults(f"{ws.folder} holds no run: {ws.command()}") from error
     outputs = sorted({path for run in manifest["notebooks"].values() for path in run["outputs"]})
     present = [path for path in outputs if (ws.folder / path).exists()]
     templates = Environment(

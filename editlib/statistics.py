@@ -110,19 +110,22 @@ def estimate(scores: np.ndarray) -> Estimate:
 def over_seeds(values: Sequence[float]) -> tuple[float, float, float]:
     """Mean and t interval over seeds: how far another seed of the same run may fall.
 
-    Returns mean, low, high; the interval is nan with one seed.
+    Returns mean, low, high; the interval is nan with one seed, and where all are equal.
     """
     values = np.asarray(values, dtype=float)
-    if len(values) < 2:
+    if len(values) < 2 or np.ptp(values) == 0:
         return values.mean(), np.nan, np.nan
     half = stats.sem(values) * stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)
     return values.mean(), values.mean() - half, values.mean() + half
 
 
 def over_questions(values: np.ndarray) -> tuple[float, float]:
-    """Bootstrap interval of the mean over questions, each with its mean over seeds."""
-    if np.ptp(values) == 0:  # the same score throughout: nothing to resample
-        return values[0], values[0]
+    """Bootstrap interval of the mean over questions, each with its mean over seeds.
+
+    nan where all are equal: there is nothing to resample.
+    """
+    if np.ptp(values) == 0:
+        return np.nan, np.nan
     return _resampled(tuple(values))
 
 

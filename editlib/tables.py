@@ -17,6 +17,7 @@ def cell(row: pd.Series, of: str = "accuracy") -> str:
     """A share with its interval in percent, as text.
 
     One student, such as an untrained one, has its interval over questions, and the text says so.
+    Where nothing varies there is none.
     """
     if pd.isna(row[of]):
         return NOT_RUN
@@ -24,6 +25,8 @@ def cell(row: pd.Series, of: str = "accuracy") -> str:
     value, low, high, over = f"{100 * row[of]:{sign}.1f}", row["low"], row["high"], ""
     if pd.isna(low):
         low, high, over = row["low_questions"], row["high_questions"], ", over questions"
+    if pd.isna(low):
+        return value
     return f"{value} ({100 * low:{sign}.1f} to {100 * high:{sign}.1f}{over})"
 
 

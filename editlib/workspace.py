@@ -44,6 +44,7 @@ STAGES = {  # stage -> the notebook that makes it, the sections of the profile t
     "duals": ("02_dual_cot_construction", TEACHING),
     "resampling": ("02_dual_cot_construction", TEACHING),
     "keysteps": ("03_key_step_extraction", (*TEACHING, "keysteps", "student")),
+    "plan": ("04_edit_training", STUDYING),
     "training": ("04_edit_training", STUDYING),
     "evaluation": ("05_evaluation", (*STUDYING, "exam")),
     "self-consistency": ("05_evaluation", (*STUDYING, "exam")),
@@ -146,15 +147,6 @@ class Workspace:
         )
         return frame
 
-    def load_table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
-        """Columns of tables/<name>.csv; raises MissingInput where an earlier notebook left none."""
-        path = self.folder / "tables" / f"{name}.csv"
-        try:
-            return pd.read_csv(path, usecols=columns)
-        except (OSError, ValueError) as error:  # pandas: a ValueError for what is no such table
-            again = f"Run the earlier notebooks, which make it ({self._hint()})"
-            raise MissingInput(f"{path} cannot be read: {error}. {again}") from error
-
     def save_figure(self, figure: Figure, name: str) -> Image:
         """Write figures/<name>.png and .svg, the same on every run; return the PNG, to be shown.
 
@@ -171,7 +163,7 @@ class Workspace:
         """Each file of a stage with its hash; raises MissingInput if absent, damaged or stale."""
         folder, record = self.artifacts / name, _read_seal(self.artifacts / name)
         maker = STAGES[name][0]
-        again = f"Run notebook {maker}.ipynb, which makes it ({self._hint(maker)})"
+        again = f"Run notebook {maker}.ipynb, which makes it ({self.command(maker)})"
         if record is None:
             lacks = "has no readable stage.json" if folder.exists() else "is missing"
             raise MissingInput(f"{folder} {lacks}. {again}")
@@ -182,9 +174,14 @@ class Workspace:
             raise MissingInput(f"{folder / damaged[0]} is missing, cut short or edited. {again}")
         return record.files
 
-    def _hint(self, maker: str | None = None) -> str:
+    def command(self, maker: str | None = None) -> str:
+        """What to type to bring this workspace up to date, all of it or as far as a notebook."""
         said = f"make reproduce {self.options or f'PROFILE={self.name}'}"
-        return said + (f" ONLY={maker[:2]}" if maker else "")
+        if maker is None:
+            return said
+        names = self.profile.notebooks
+        needed = names[: names.index(maker) + 1] if maker in names else [maker]
+        return f'{said} ONLY="{" ".join(name[:2] for name in needed)}"'
 
     def _intact(self, folder: Path, fingerprint: str) -> bool:
         record = _read_seal(folder)
@@ -212,13 +209,17 @@ def open_workspace(
 
 
 def _options(profile: str, overrides: Sequence[str], root: Path) -> str:
-    """What make is told to open this workspace, quoted for a shell, from whatever folder."""
+    """What make is told, from whatever folder, to open this workspace; quoted as both need it."""
     told = {
         "PROFILE": Path(profile).resolve() if profile.endswith((".yaml", ".yml")) else profile,
         "RESULTS": "" if root == RESULTS else root,
         "SET": " ".join(overrides),
     }
-    return " ".join(f"{name}={shlex.quote(str(value))}" for name, value in told.items() if value)
+    return " ".join(
+        f"{name}={shlex.quote(str(value)).replace('$', '$$')}"
+        for name, value in told.items()
+        if value
+    )
 
 
 class Seal(BaseModel):

@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -572,8 +573,27 @@ def test_choices_name_rate_and_epoch_of_every_phase():
     ]
 
 
+def test_the_plan_says_what_each_phase_makes(ws):
+    plan = read_frame(grid.plan(ws) / "plan.parquet")
+    for method, own in plan.groupby("method"):
+        path = phases(method)
+        assert own["what"].tolist() == list(map(str, path))
+        assert own["updates"].tolist() == [grid.updates(ws, path[:n]) for n in own["phase"]]
+        assert own["rows"].tolist() == [len(grid.drawn(ws, phase)) for phase in path]
+    assert set(plan["method"]) == {*ws.profile.training.students}
+
+
+def test_validated_epochs_are_named_by_method_and_the_first_of_the_best_is_chosen():
+    log = {"phases": "SFT on D+", "lr": 1e-3, "epoch": [0.5, 1.0, 2.0, 3.0], "loss": 1.0}
+    history = pd.DataFrame(log | {"eval_accuracy": [np.nan, 0.2, 0.4, 0.4]})
+    both = pd.concat([history.assign(seed=seed) for seed in (0, 1)])
+    found = grid.validated(both)
+    assert set(found["method"]) == {"Std-CoT"} and len(found) == 6
+    assert found.loc[found["chosen"], ["seed", "epoch"]].values.tolist() == [[0, 2], [1, 2]]
+
+
 def test_a_student_that_was_not_trained_is_named(ws):
-    with pytest.raises(MissingInput, match="Run notebook 04_edit_training"):
+    with pytest.raises(MissingInput, match=r"Delete .*training and run notebook 04_edit"):
         grid.student_folder(ws, phases("EDIT"), 0)
 
 

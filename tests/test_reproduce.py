@@ -50,7 +50,9 @@ def kit(tmp_path, monkeypatch):
     notebooks = tmp_path / "notebooks"
     notebooks.mkdir()
     write_notebook(notebooks / "00_first.ipynb", OPEN, SAVE)
-    write_notebook(notebooks / "01_second.ipynb", OPEN, "len(ws.load_table('first', ['n']))")
+    write_notebook(
+        notebooks / "01_second.ipynb", OPEN, "(ws.folder / 'tables' / 'first.csv').stat().st_size"
+    )
     (tmp_path / "tiny.yaml").write_text(PROFILE)
     (tmp_path / "data").mkdir()
     monkeypatch.setenv("EDITLIB_DATA_DIR", str(tmp_path / "data"))

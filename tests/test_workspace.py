@@ -67,11 +67,12 @@ def test_the_command_that_an_error_advises_opens_the_same_workspace(tmp_path):
     own = tmp_path / "own.yaml"
     shutil.copy(workspace.KIT / "profiles" / "smoke.yaml", own)
     overrides = ["teacher.seed=9", "training.methods=[Std-CoT, EDIT w/o RWC]"]
-    ws = open_workspace(str(own), overrides, tmp_path / "out {1}")
+    ws = open_workspace(str(own), overrides, tmp_path / "out $1 {1}")
     with pytest.raises(MissingInput) as error:
         ws.need("duals")
-    told = re.search(r"\(make reproduce (.*) ONLY=02\)", str(error.value)).group(1)
-    given = dict(each.split("=", 1) for each in shlex.split(told))
+    told = re.search(r"\(make reproduce (.*)\)", str(error.value)).group(1)
+    given = dict(each.split("=", 1) for each in shlex.split(told.replace("$$", "$")))
+    assert given.pop("ONLY") == "00 01 02"  # as far as the notebook that makes it
     again = given["PROFILE"], options.split_assignments([given["SET"]]), given["RESULTS"]
     assert open_workspace(*again) == ws
 
@@ -155,19 +156,9 @@ def test_tables_and_figures_repeat_byte_for_byte(ws):
         return {p.name: p.read_bytes() for p in ws.folder.rglob("*") if p.is_file()}
 
     assert write() == write()
-    assert ws.load_table("accuracy", ["accuracy"])["accuracy"].tolist() == [0.333333]
-
-
-@pytest.mark.parametrize("text", [None, "", "seed\n1\n", 'seed,accuracy\n"1,2'])
-def test_a_table_that_is_missing_or_damaged_is_named_with_what_makes_it(ws, text):
-    path = ws.folder / "tables" / "epochs.csv"
-    if text is not None:
-        path.parent.mkdir(parents=True)
-        path.write_text(text)
-    with pytest.raises(
-        MissingInput, match=r"epochs\.csv cannot be read: .*make reproduce PROFILE="
-    ):
-        ws.load_table("epochs", ["seed", "accuracy"])
+    assert (
+        ws.folder / "tables" / "accuracy.csv"
+    ).read_text() == "task,accuracy\nnavigate,0.333333\n"
 
 
 def test_a_saved_figure_is_shown_as_its_file_two_pixels_for_one(ws):
