@@ -291,6 +291,8 @@ def validation_accuracy(epochs: pd.DataFrame) -> Figure:
         ring = {"facecolors": "none", "edgecolors": "black", "zorder": 3, "clip_on": False}
         ax.scatter(kept["epoch"], 100 * kept["accuracy"], 70, **ring)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if part["epoch"].nunique() == 1:  # else ticks closer than their names are long
+            ax.set_xticks(part["epoch"].unique()[:1].round(2))
     figure.supxlabel("epoch", fontsize=10)
     figure.supylabel("accuracy (%)", fontsize=10)
     return figure

@@ -330,6 +330,12 @@ def test_five_methods_take_two_rows_of_panels_and_leave_no_empty_one():
     assert [ax.get_title() for ax in drawn.axes] == five
 
 
+def test_a_part_of_an_epoch_that_stands_alone_has_one_tick():
+    table = epochs().assign(epoch=0.3636, chosen=True)
+    for ax in figures.validation_accuracy(table).axes:
+        assert [label.get_text() for label in ax.get_xticklabels()] == ["0.36"]
+
+
 def test_a_rate_is_darker_and_thinner_than_the_lower_ones_and_named_in_its_panel():
     tried = rows(method=STUDENTS[1:], seed=[0, 1], lr=[1e-3, 1e-5, 8e-3, 3e-5, 3e-4])
     table = numbers(tried.merge(pd.DataFrame({"epoch": [1.0, 2.0]}), how="cross"), "accuracy")
