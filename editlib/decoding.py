@@ -19,12 +19,13 @@ from transformers import (
 )
 from transformers.cache_utils import DummyLayer, DynamicLayer, DynamicSlidingWindowLayer
 
+from editlib import newest, ragged
 from editlib.batching import prompt_ids
 from editlib.keysteps import common_prefix
 
 WORTH_SHARING = 64  # tokens that prompts begin with, such as exemplars; puzzles share fewer
 READ_AT_ONCE = 2_048  # tokens of prompts, so that what is computed stays in a processor's cache
-GROWTH = 256  # tokens that a cache has room for beyond what it holds, where so many may come
+GROWTH = 32  # tokens that a cache has room for beyond what it holds, where so many may come
 FEW = 64  # tokens that mostly hold all the probability that is drawn from
 DONE_BEFORE_LEAVING = 0.03  # share of a batch that has ended when those rows are taken out
 
@@ -162,6 +163,14 @@ def continuations(
         _tell(model.config.model_type, reason)
         return _generated(model, tokenizer, prompts, max_new_tokens, samples, choose, ends)
     begun = begun or Beginnings(model, prompts)
+    with newest.installed(ragged.bare(model)):
+        return _step_by_step(
+            model, tokenizer, prompts, max_new_tokens, samples, choose, begun, ends
+        )
+
+
+def _step_by_step(model, tokenizer, prompts, max_new_tokens, samples, choose, begun, ends):
+    """As continuations, a token of every row at a time."""
     logits, mask, cache = _read(model, tokenizer, prompts, begun, max_new_tokens)
     if samples > 1:
         cache.batch_repeat_interleave(samples)
@@ -192,8 +201,7 @@ def continuations(
 
 def _unfit(model: PreTrainedModel) -> str | None:
     """Why rows of this model cannot be padded, repeated and taken out; None where they can."""
-    inner = next(x for x in model.modules() if isinstance(x, PreTrainedModel))  # under adapters
-    takes = inspect.signature(type(inner).forward).parameters
+    takes = inspect.signature(type(ragged.bare(model)).forward).parameters
     for name in ("past_key_values", "position_ids"):
         if name not in takes:
             return f"its forward takes no {name}"
@@ -320,7 +328,10 @@ def _sees_all(model: PreTrainedModel) -> bool:
 
 
 class Reserved(DynamicLayer):
-    """Keys and values in reserved memory: a step writes one token and copies none."""
+    """Keys and values in reserved memory: a step writes one token and copies none.
+
+    What is not written yet is zero: read without weight, it must be a number.
+    """
 
     def __init__(self, room: int):
         super().__init__()
@@ -329,7 +340,7 @@ class Reserved(DynamicLayer):
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         super().lazy_initialization(key_states, value_states)
         self._reserved = [
-            x.new_empty(*x.shape[:2], self.room, x.shape[3]) for x in (key_states, value_states)
+            x.new_zeros(*x.shape[:2], self.room, x.shape[3]) for x in (key_states, value_states)
         ]
         self._show(0)
 
@@ -341,7 +352,6 @@ class Reserved(DynamicLayer):
             )
         padding = width - read.keys.shape[2]
         for whole, new in zip(self._reserved, (read.keys, read.values), strict=True):
-            whole[part, :, :padding] = 0  # masked, but what memory held may be no number
             whole[part, :, padding:width] = new
         self._show(width)
 
@@ -369,7 +379,7 @@ class Reserved(DynamicLayer):
     @staticmethod
     def _wider(whole: Tensor, length: int) -> Tensor:
         """The same with more room; the memory of rows that left goes with the old."""
-        wider = whole.new_empty(*whole.shape[:2], whole.shape[2] + GROWTH, whole.shape[3])
+        wider = whole.new_zeros(*whole.shape[:2], whole.shape[2] + GROWTH, whole.shape[3])
         wider[:, :, :length] = whole[:, :, :length]
         return wider
 
@@ -379,6 +389,7 @@ class Reserved(DynamicLayer):
 
     def _show(self, length: int) -> None:
         self.keys, self.values = (whole[:, :, :length] for whole in self._reserved)
+        self.keys.whole, self.values.whole = self._reserved  # which newest.attention reads
 
 
 def _pad_left(rows: Sequence[Sequence[int]], pad: int, device) -> tuple[Tensor, Tensor]:

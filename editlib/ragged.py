@@ -149,6 +149,11 @@ def install(model: PreTrainedModel) -> str | None:
     return found
 
 
+def bare(model: torch.nn.Module) -> PreTrainedModel:
+    """The model itself, under adapters."""
+    return next(x for x in model.modules() if isinstance(x, PreTrainedModel))
+
+
 def _obstacle(model: PreTrainedModel) -> str | None:
     """What its configuration says against it: every layer must see all that came before."""
     config = model.config.get_text_config()

@@ -218,14 +218,11 @@ def fit(
 
 def _goes_ragged(model: PreTrainedModel | PeftModel) -> bool:
     """Whether batches need no padding; says so, and why, where they do."""
-    if obstacle := ragged.install(_bare(model)):
-        kind = _bare(model).config.model_type
+    bare = ragged.bare(model)
+    if obstacle := ragged.install(bare):
+        kind = bare.config.model_type
         warnings.warn(f"{kind}: padded batches, which are slower: {obstacle}", stacklevel=3)
     return not obstacle
-
-
-def _bare(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
-    return model.get_base_model() if isinstance(model, PeftModel) else model
 
 
 def best_score(history: Sequence[dict]) -> float:
