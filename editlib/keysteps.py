@@ -29,6 +29,7 @@ class NoKeySteps(KitError):
 
 EQUAL, DELETE, REPLACE = range(3)  # what the script does to a token
 EDITS = np.array(["equal", "delete", "replace"])
+_IS_KEY = bytes(code != EQUAL for code in range(256))
 
 
 def key_masks(
@@ -46,8 +47,8 @@ def key_masks(
     >>> [mask.tolist() for mask in key_masks([5, 6, 7], [5, 9, 7, 8])]
     [[False, True, False], [False, True, False, True]]
     """
-    first, second = _codes(correct, wrong, ties)
-    return first != EQUAL, second != EQUAL
+    first, second = (side.translate(_IS_KEY) for side in _codes(correct, wrong, ties))
+    return np.frombuffer(first, bool), np.frombuffer(second, bool)
 
 
 def key_mask(tokens: Sequence[int], twin: Sequence[int], ties: Ties = "library") -> np.ndarray:
@@ -60,15 +61,14 @@ def edits(tokens: Sequence[int], twin: Sequence[int], ties: Ties = "library") ->
 
     What it inserts belongs to the twin, and is found there as deleted: swap the arguments.
     """
-    return EDITS[_codes(tokens, twin, ties)[0]]
+    return EDITS[np.frombuffer(_codes(tokens, twin, ties)[0], np.uint8)]
 
 
-def _codes(a: Sequence[int], b: Sequence[int], ties: Ties) -> tuple[np.ndarray, np.ndarray]:
-    """EQUAL, DELETE or REPLACE for each token of both sides; uint8 (T,) and (U,)."""
+def _codes(a: Sequence[int], b: Sequence[int], ties: Ties) -> tuple[bytearray, bytearray]:
+    """EQUAL, DELETE or REPLACE for each token of both sides."""
     if not len(a) or not len(b):
         raise NoKeySteps(f"{len(a)} and {len(b)} tokens: both sides need at least one")
-    first, second = _RULES[ties](list(a), list(b))
-    return np.frombuffer(first, dtype=np.uint8), np.frombuffer(second, dtype=np.uint8)
+    return _RULES[ties](*(x if isinstance(x, list) else list(x) for x in (a, b)))
 
 
 def _library(a: list[int], b: list[int]) -> tuple[bytearray, bytearray]:

@@ -38,6 +38,12 @@ def test_ways_run_in_turn_on_the_same_input_after_one_run_of_the_kit():
     assert list(times["way"]) == ["plain", "kit"] * 2 and list(times["repeat"]) == [0, 0, 1, 1]
 
 
+def test_a_way_that_does_part_of_the_work_counts_as_if_it_did_all(monkeypatch):
+    monkeypatch.setattr(bench, "seconds_of", lambda job: 2.0)
+    benchmark = Benchmark("sum", "numbers", id, {"plain": Baseline(id, 2, part=0.25)})
+    assert list(bench.run_in_turn([benchmark], repeats=1)["seconds"]) == [8.0, 2.0]
+
+
 def test_ratios_are_medians_of_neighbours():
     benchmark = Benchmark("sum", "numbers", id, {"plain": Baseline(id, 2)})
     times = bench.run_in_turn([benchmark], repeats=3)

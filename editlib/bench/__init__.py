@@ -35,6 +35,7 @@ class Baseline:
 
     job: Job
     goal: float
+    part: float = 1.0  # of the kit's work that its job does: a slow one may do some of it
 
 
 @dataclass(frozen=True)
@@ -47,23 +48,25 @@ class Benchmark:
     baselines: dict[str, Baseline]
 
     @property
-    def jobs(self) -> dict[str, Job]:
-        return {name: each.job for name, each in self.baselines.items()} | {"kit": self.kit}
+    def jobs(self) -> dict[str, tuple[Job, float]]:
+        """Each way and the part of the work that it does, the kit's last."""
+        baselines = {name: (each.job, each.part) for name, each in self.baselines.items()}
+        return baselines | {"kit": (self.kit, 1.0)}
 
 
 def run_in_turn(benchmarks: Sequence[Benchmark], repeats: int = REPEATS) -> pd.DataFrame:
     """Time every job of every benchmark, baselines and kit in turn.
 
     The kit's way runs once before, unmeasured: baselines call the same kernels, and some take long.
-    Returns one row a run: benchmark, work, way, repeat, seconds.
+    Returns one row a run: benchmark, work, way, repeat, seconds (of the whole work).
     """
     rows = []
     with tqdm(total=sum(len(each.jobs) for each in benchmarks) * repeats, desc="bench") as bar:
         for benchmark in benchmarks:
             benchmark.kit(0)
             for repeat in range(repeats):
-                for way, job in benchmark.jobs.items():
-                    seconds = seconds_of(partial(job, repeat))
+                for way, (job, part) in benchmark.jobs.items():
+                    seconds = seconds_of(partial(job, repeat)) / part
                     rows.append((benchmark.name, benchmark.work, way, repeat, seconds))
                     bar.update()
     return pd.DataFrame(rows, columns=["benchmark", "work", "way", "repeat", "seconds"])

@@ -2,6 +2,8 @@
 
 import random
 from collections.abc import Sequence
+from functools import partial
+from itertools import accumulate
 
 from editlib import benchmarks, keysteps, prompts, puzzles
 from editlib.records import DualCoT
@@ -62,14 +64,17 @@ def tokenized(duals: Sequence[DualCoT], segment: keysteps.Segmenter) -> list[dic
 
 
 def made_up(tokens: int, n: int) -> list[tuple[list[int], list[int]]]:
-    """Sides of so many random ids that part at a third; from there one in ten differs."""
-    rng = random.Random(tokens)
+    """Sides of so many made-up ids that part at a third; from there one in ten is drawn anew.
+
+    As with the words of a text, the second id comes half as often as the first, the third a third
+    as often (Zipf's law).
+    """
+    rng, law = random.Random(tokens), list(accumulate(1 / r for r in range(1, VOCABULARY + 1)))
+    draw = partial(rng.choices, range(VOCABULARY), cum_weights=law)
     pairs = []
     for _ in range(n):
-        correct = [rng.randrange(VOCABULARY) for _ in range(tokens)]
-        wrong = [
-            rng.randrange(VOCABULARY) if i >= tokens // 3 and rng.random() < 0.1 else token
-            for i, token in enumerate(correct)
-        ]
+        correct = draw(k=tokens)
+        changed = [i >= tokens // 3 and rng.random() < 0.1 for i in range(tokens)]
+        wrong = [draw()[0] if new else token for new, token in zip(changed, correct, strict=True)]
         pairs.append((correct, wrong))
     return pairs
