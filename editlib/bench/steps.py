@@ -20,7 +20,6 @@ from editlib import profiles, ragged, training
 from editlib.bench import REPEATS, Baseline, Benchmark, Job, in_fresh_process, pairs, peak_mb
 
 BATCH = 4  # pairs
-FEW = 1  # pair, where a step at the published length takes seconds
 PUBLISHED_LENGTH = 1024  # tokens, to which the published code pads
 WAYS = ("padded", "padded to 1,024", "kit")
 SHAPE = LlamaConfig(
@@ -80,31 +79,33 @@ def _widened(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def benchmarks() -> list[Benchmark]:
-    """KRSL on puzzle and on BBH lengths, there beside more baselines; SFT on mixed lengths."""
+    """KRSL on puzzle and on BBH lengths, one pair beside slower baselines; SFT on mixed lengths."""
     model = student()
     lengths = _batches()
     last, batches = list(lengths.items())[-1]
-    krsl = [_krsl(model, work, batches, trl=work == last) for work, batches in lengths.items()]
-    krsl.append(_published(model, last, [batch[:FEW] for batch in batches]))
+    krsl = [_krsl(model, work, some) for work, some in lengths.items()]
+    right = [responses(batch)[: len(batch)] for batch in batches]  # a correct side of each pair
     sft = Benchmark(
         "SFT step",
         last,
-        _job(model, mixed := [responses(batch)[::2] for batch in batches], SFT, "kit"),
-        {"padded": Baseline(_job(model, mixed, SFT, "padded"), 1.5)},
+        _job(model, right, SFT, "kit"),
+        {"padded": Baseline(_job(model, right, SFT, "padded"), 1.5)},
     )
-    return [*krsl, sft]
+    return [*krsl, _one_pair(model, last, [batch[:1] for batch in batches]), sft]
 
 
-def _krsl(model: PeftModel, work: str, batches: list[list[dict]], trl: bool) -> Benchmark:
-    baselines = {"padded": Baseline(_job(model, batches, KRSL, "padded"), 3)}
-    if trl:
-        baselines["DPO step of TRL"] = Baseline(_dpo(batches), 4)
-    return Benchmark("KRSL step", work, _job(model, batches, KRSL, "kit"), baselines)
+def _krsl(model: PeftModel, work: str, batches: list[list[dict]]) -> Benchmark:
+    padded = {"padded": Baseline(_job(model, batches, KRSL, "padded"), 3)}
+    return Benchmark("KRSL step", work, _job(model, batches, KRSL, "kit"), padded)
 
 
-def _published(model: PeftModel, work: str, batches: list[list[dict]]) -> Benchmark:
-    wide = {"padded to 1,024": Baseline(_job(model, batches, KRSL, WAYS[1]), 9)}
-    return Benchmark("KRSL step", f"{work}, one pair", _job(model, batches, KRSL, "kit"), wide)
+def _one_pair(model: PeftModel, work: str, batches: list[list[dict]]) -> Benchmark:
+    """Beside steps that take seconds a pair."""
+    slow = {
+        WAYS[1]: Baseline(_job(model, batches, KRSL, WAYS[1]), 9),
+        "DPO step of TRL": Baseline(_dpo(batches), 4),
+    }
+    return Benchmark("KRSL step", f"{work}, one pair", _job(model, batches, KRSL, "kit"), slow)
 
 
 def _job(model: PeftModel, batches: list[list[dict]], settings, way: str) -> Job:
