@@ -379,8 +379,8 @@ class Reserved(DynamicLayer):
     @staticmethod
     def _wider(whole: Tensor, length: int) -> Tensor:
         """The same with more room; the memory of rows that left goes with the old."""
-        wider = whole.new_zeros(*whole.shape[:2], whole.shape[2] + GROWTH, whole.shape[3])
-        wider[:, :, :length] = whole[:, :, :length]
+        wider = whole.new_empty(*whole.shape[:2], whole.shape[2] + GROWTH, whole.shape[3])
+        wider[:, :, :length], wider[:, :, length:] = whole[:, :, :length], 0
         return wider
 
     def batch_repeat_interleave(self, repeats: int) -> None:

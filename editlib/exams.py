@@ -58,7 +58,6 @@ def _method(student: str) -> Method | None:
 
 
 def _examine(ws: Workspace, student: tuple[str, int]) -> Path:
-    cores.settle()
     method, seed = student
     make = partial(_answers, ws, method, seed)
     params, code = _examined(ws, method, seed), CODE
@@ -183,7 +182,6 @@ def _agree(ws: Workspace, folder: Path) -> None:
 
 
 def _sample(ws: Workspace, student: tuple[str, int]) -> Path:
-    cores.settle()
     settings = ws.profile.exam.model_dump(include={"samples", "temperature", "top_p"})
     params = {**_examined(ws, *student), **settings}
     make = partial(_votes, ws, *student, Sampling(**settings, seed=student[1]))

@@ -377,7 +377,6 @@ def train_cell(ws: Workspace, cell: Cell) -> Path:
 
     Where that one is not there yet it is made first or, while another process makes it, waited for.
     """
-    cores.settle()
     if len(cell.path) > 1:
         train_cell(ws, replace(cell, path=cell.path[:-1]))
     settings, limit = schedule(ws, cell.path)

@@ -41,6 +41,7 @@ class Kernels:
 
     def __init__(self, folder: Path):
         self.folder = folder
+        self._ending: OwnKernel | None = None
         self._running: OwnKernel | None = None
         self._waiting: OwnKernel | None = None
         self._sockets = tempfile.TemporaryDirectory(prefix="editlib-")
@@ -53,14 +54,26 @@ class Kernels:
         return self._running
 
     def leave(self) -> None:
-        """End the kernel of a notebook that is done, which takes what it started with it."""
+        """Let the kernel of a notebook that is done end, and with it what it started.
+
+        That takes a second or two, in which the next notebook runs.
+        """
         for client in self._running.clients:
             client.stop_channels()
-        run_sync(self._running.shutdown_kernel)()
-        self._running = None
+        self._see_off()
+        self._ending, self._running = self._running, None
+        run_sync(self._ending.request_shutdown)()
+
+    def _see_off(self) -> None:
+        """Wait for the end of a kernel that was let go."""
+        if self._ending:
+            run_sync(self._ending.finish_shutdown)()
+            run_sync(self._ending.cleanup_resources)()
+        self._ending = None
 
     def close(self) -> None:
         """End those that are left."""
+        self._see_off()
         for kernel in filter(None, (self._running, self._waiting)):
             if kernel.has_kernel and not kernel.context.closed:  # else it was ended before
                 run_sync(kernel.shutdown_kernel)(now=kernel is self._waiting)

@@ -142,7 +142,6 @@ def parts(question: str, text: str, spans: Sequence[tuple[int, int]]) -> np.ndar
 
 
 def _foreseen(ws: Workspace, rows: list[dict], student: tuple[str, int]) -> pd.DataFrame:
-    cores.settle()
     method, seed = student
     if path := _path(method):
         model = students.load(ws.profile.student, grid.student_folder(ws, path, seed))

@@ -219,7 +219,6 @@ def train_base(root: Workspace, recipe: Recipe) -> Path:
 
     Killed, it goes on from its last checkpoint, a minute or less before.
     """
-    cores.settle()
     scratch = root.artifacts / "checkpoints"
     make = partial(base_student.train, recipe, scratch=scratch)
     code = [base_student, puzzles]

@@ -1,10 +1,12 @@
 """Work side by side."""
 
+import gc
 import os
 import subprocess
 import sys
 
 import pytest
+import torch
 
 from editlib import cores
 from editlib.errors import KitError
@@ -12,6 +14,18 @@ from editlib.errors import KitError
 
 def test_results_come_in_the_order_of_the_items():
     assert cores.run_all(abs, [-3, 1, -2], desc="sizes") == [3, 1, 2]
+
+
+def state(_):
+    return os.getpid(), gc.isenabled(), torch.get_num_threads()
+
+
+def test_each_item_has_one_thread_and_collects_its_garbage(monkeypatch):
+    """Though processes import without looking for any."""
+    monkeypatch.setenv("EDITLIB_PROCESSES", "2")
+    pids, collects, threads = zip(*cores.run_all(state, range(4), desc="states"), strict=True)
+    assert os.getpid() not in pids and set(collects) == {True} and set(threads) == {1}
+    assert gc.isenabled()
 
 
 def test_nothing_to_do_starts_nothing_and_shows_no_bar(monkeypatch, capsys):

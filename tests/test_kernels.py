@@ -33,9 +33,13 @@ def test_the_kernel_of_the_next_notebook_starts_with_the_one_before(few):
 
 
 def test_the_kernel_of_a_notebook_that_is_done_ends_and_the_next_goes_on(few):
-    done = few.take(more=True)
+    done = few.take(more=True).pid
     few.leave()
-    assert is_over(done.pid) and not is_over(few.take(more=False).pid)
+    following = few.take(more=True).pid
+    few.leave()
+    assert is_over(done) and not is_over(few.take(more=False).pid)
+    few.close()
+    assert is_over(following)
 
 
 def test_no_kernel_is_left_when_a_run_is_over(few):
