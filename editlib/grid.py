@@ -35,6 +35,7 @@ from editlib import (
     reading,
     students,
     training,
+    unread,
     views,
 )
 from editlib.errors import KitError
@@ -69,6 +70,7 @@ TRAINING = (
     pair_sets,
     ragged,
     training,
+    unread,
     students,
     answers,
     reading,

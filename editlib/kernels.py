@@ -62,6 +62,7 @@ class Kernels:
             client.stop_channels()
         self._see_off()
         self._ending, self._running = self._running, None
+        run_sync(self._ending.interrupt_kernel)()  # as shutdown_kernel does: workers end first
         run_sync(self._ending.request_shutdown)()
 
     def _see_off(self) -> None:

@@ -19,6 +19,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from editlib import unread
 from editlib.batching import parts
 from editlib.keysteps import common_prefix
 
@@ -138,15 +139,26 @@ def install(model: PreTrainedModel) -> str | None:
         return None
     if found := _obstacle(model):
         return found
+    hooks = unread.install(model)
+    found = _tried(model)
+    if found and hooks:
+        for hook in hooks:
+            hook.remove()
+        found = _tried(model)
+    model.set_attn_implementation(usual if found else NAME)
+    return found
+
+
+def _tried(model: PreTrainedModel) -> str | None:
+    """What differs, or goes wrong, when a pair is read; the model's attention is replaced by it."""
     training = model.training
     model.eval()
     try:
-        found = _misread(model)
+        return _misread(model)
     except Exception as error:  # of whatever model: it goes on in the plain way
-        found = f"{type(error).__name__}: {error}".removeprefix("Unlike: ").partition("\n")[0]
-    model.train(training)
-    model.set_attn_implementation(usual if found else NAME)
-    return found
+        return f"{type(error).__name__}: {error}".removeprefix("Unlike: ").partition("\n")[0]
+    finally:
+        model.train(training)
 
 
 def bare(model: torch.nn.Module) -> PreTrainedModel:
@@ -283,6 +295,7 @@ class _Packed:
             "segments": self.segments,
             "logits_to_keep": torch.tensor(self.places, dtype=torch.long),  # also of none
             "targets": torch.tensor(self.targets, dtype=torch.long),
+            unread.NAME: torch.tensor(sorted({*self.places}), dtype=torch.long),
         }
 
 

@@ -27,7 +27,7 @@ from transformers import (
 )
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from editlib import ragged, training
+from editlib import ragged, training, unread
 from editlib.profiles import DPO, DPOP, KRSL, SFT, SimPO
 
 BASE = {"lr": 1e-2, "also_try": [], "epochs": 1, "batch": 8, "accumulation": 1, "lr_decay": 1.0}
@@ -48,8 +48,9 @@ SIZES = {
 def student(config=None):
     torch.manual_seed(0)
     model = LlamaForCausalLM(config or LlamaConfig(**SIZES))
-    lora = LoraConfig(r=4, lora_dropout=0.0, target_modules=["q_proj", "v_proj"])
-    adapted = get_peft_model(model, lora)
+    targets = ["q_proj", "v_proj", "down_proj"]
+    adapted = get_peft_model(model, LoraConfig(r=4, lora_dropout=0.0, target_modules=targets))
+    assert unread.install(model)  # which leaves calls that name no tokens as they are
     for name, weight in adapted.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.1)
@@ -232,9 +233,12 @@ def test_under_autocast_a_whole_model_in_float32_is_read_in_one_call(monkeypatch
     assert len(calls) == model.config.num_hidden_layers
 
 
-@pytest.mark.parametrize("where", ["branch", "positions"])
+@pytest.mark.parametrize("where", ["branch", "positions", "asked"])
 def test_the_equality_test_can_fail(where, tmp_path, monkeypatch):
-    """A branch that sees one token too few, or counts positions on from the trunk, is noticed."""
+    """A branch that sees one token too few, or counts positions on from the trunk, is noticed.
+
+    So is an asked token that the last layer leaves out.
+    """
     model = student()
     padded = step(model, duals(), EDIT, tmp_path, padded=True)
     if where == "branch":
@@ -249,12 +253,14 @@ def test_the_equality_test_can_fail(where, tmp_path, monkeypatch):
     else:
         pack = ragged.pack_duals
 
-        def counting_on(rows):
+        def amiss(rows):
             packed = pack(rows)
             length = packed["input_ids"].shape[1]
+            if where == "asked":
+                return packed | {"asked": packed["asked"][:-1]}
             return packed | {"position_ids": torch.arange(length)[None]}
 
-        monkeypatch.setattr(ragged, "pack_duals", counting_on)
+        monkeypatch.setattr(ragged, "pack_duals", amiss)
     with pytest.raises(AssertionError):
         assert_same(step(model, duals(), EDIT, tmp_path, padded=False), padded)
 

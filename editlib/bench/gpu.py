@@ -15,6 +15,7 @@ import torch
 from peft import PeftModel
 from transformers import LlamaConfig
 
+from editlib import unread
 from editlib.bench import pairs, seconds_of, steps, write_machine, write_page
 from editlib.records import atomic_write
 from editlib.workspace import KIT
@@ -115,8 +116,13 @@ def operations(model: PeftModel, batch: dict) -> float:
     base = model.get_base_model()
     tokens = steps.computed(batch)
     logits = batch["ragged"]["targets"].numel() if "ragged" in batch else tokens
-    layers = sum(weight.numel() for weight in base.model.layers.parameters())
-    return 4.0 * (layers * tokens + base.lm_head.weight.numel() * logits)
+    left_out = tokens - batch["ragged"][unread.NAME].numel() if "ragged" in batch else 0
+    layers, last = (_weights(x) for x in (base.model.layers, base.model.layers[-1].mlp))
+    return 4.0 * (layers * tokens - last * left_out + _weights(base.lm_head) * logits)
+
+
+def _weights(module: torch.nn.Module) -> int:
+    return sum(weight.numel() for weight in module.parameters())
 
 
 def write(folder: Path, machine: str, table: pd.DataFrame, whole: int) -> None:
