@@ -21,20 +21,21 @@ def install(model: PreTrainedModel) -> list[RemovableHandle]:
     mlp = getattr(layer, "mlp", None)
     if mlp is None:
         return []
-    state: dict[str, Tensor | None] = {}
+    state = {}
 
     def note(_: torch.nn.Module, args: tuple, kwargs: dict) -> None:
         state["asked"] = kwargs.get(NAME)
 
     def pick(_: torch.nn.Module, args: tuple) -> tuple | None:
-        state["whole"] = args[0]
-        return (
-            None if state["asked"] is None else (args[0].index_select(1, state["asked"]), *args[1:])
-        )
+        whole, asked = args[0], state["asked"]
+        state["width"] = whole.shape[1]
+        return None if asked is None else (whole.index_select(1, asked), *args[1:])
 
-    def spread(_: torch.nn.Module, args: tuple, made: Tensor) -> Tensor:
-        whole, asked = state.pop("whole"), state["asked"]
-        return made if asked is None else torch.zeros_like(whole).index_copy(1, asked, made)
+    def spread(_: torch.nn.Module, args: tuple, made: Tensor) -> Tensor | None:
+        if state["asked"] is None:
+            return None
+        zeros = made.new_zeros(1, state["width"], made.shape[2])
+        return zeros.index_copy(1, state["asked"], made)
 
     return [
         layer.register_forward_pre_hook(note, with_kwargs=True),

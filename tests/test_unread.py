@@ -37,6 +37,19 @@ def test_the_last_mlp_sees_each_asked_token_once_and_logits_stay():
     assert last[0] < len(places) < first[0], "a token must be asked for twice"
 
 
+def test_precision_of_training_may_be_lower_than_that_of_weights():
+    """Under autocast an MLP makes numbers of another kind than it takes."""
+    model, packed = decoder(), ragged.pack_duals(duals())
+    model.set_attn_implementation(ragged.NAME)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = ragged.token_logp(model, packed)
+        unread.install(model)
+        found = ragged.token_logp(model, packed)
+    found.sum().backward()
+    assert_close(found, expected, rtol=0, atol=1e-2)
+    assert model.model.layers[-1].mlp.up_proj.weight.grad.abs().max() > 0
+
+
 def test_what_is_not_asked_for_is_not_computed():
     """The test above could not tell otherwise: this is what differs."""
     model, packed = decoder(), ragged.pack_duals(duals())
