@@ -6,6 +6,7 @@ To start a kernel and import the libraries takes longer than most of the teachin
 import tempfile
 from itertools import count
 from pathlib import Path
+from threading import Thread
 
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpecManager
@@ -31,6 +32,10 @@ class OwnKernel(AsyncKernelManager):
         self.clients.append(super().client(**options))
         return self.clients[-1]
 
+    def end(self, now: bool = False) -> None:
+        """Wait for its end; now: without giving it time for one of its own."""
+        run_sync(self.shutdown_kernel)(now=now)
+
     @property
     def pid(self) -> int:
         return self.provisioner.pid
@@ -41,7 +46,7 @@ class Kernels:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self._ending: OwnKernel | None = None
+        self._ending: Thread | None = None
         self._running: OwnKernel | None = None
         self._waiting: OwnKernel | None = None
         self._sockets = tempfile.TemporaryDirectory(prefix="editlib-")
@@ -61,15 +66,13 @@ class Kernels:
         for client in self._running.clients:
             client.stop_channels()
         self._see_off()
-        self._ending, self._running = self._running, None
-        run_sync(self._ending.interrupt_kernel)()  # as shutdown_kernel does: workers end first
-        run_sync(self._ending.request_shutdown)()
+        self._ending, self._running = Thread(target=self._running.end), None
+        self._ending.start()
 
     def _see_off(self) -> None:
         """Wait for the end of a kernel that was let go."""
         if self._ending:
-            run_sync(self._ending.finish_shutdown)()
-            run_sync(self._ending.cleanup_resources)()
+            self._ending.join()
         self._ending = None
 
     def close(self) -> None:
@@ -77,7 +80,7 @@ class Kernels:
         self._see_off()
         for kernel in filter(None, (self._running, self._waiting)):
             if kernel.has_kernel and not kernel.context.closed:  # else it was ended before
-                run_sync(kernel.shutdown_kernel)(now=kernel is self._waiting)
+                kernel.end(now=kernel is self._waiting)
         self._running = self._waiting = None
         self._sockets.cleanup()
 

@@ -3,7 +3,6 @@
 import nbformat
 import psutil
 import pytest
-from jupyter_client.utils import run_sync
 from nbformat.v4 import new_code_cell, new_notebook
 
 from editlib import executed, kernels
@@ -53,7 +52,7 @@ def test_no_kernel_is_left_when_a_run_is_over(few):
 def test_a_kernel_that_is_no_more_does_not_keep_the_others_alive(few):
     kernel = few.take(more=True)
     pids = kernel.pid, few._waiting.pid
-    run_sync(kernel.shutdown_kernel)(now=True)
+    kernel.end(now=True)
     few.close()
     assert all(map(is_over, pids))
 
