@@ -79,33 +79,32 @@ def _widened(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def benchmarks() -> list[Benchmark]:
-    """KRSL on puzzle and on BBH lengths, one pair beside slower baselines; SFT on mixed lengths."""
+    """KRSL on puzzle and BBH lengths, fewer pairs beside slow baselines; SFT on mixed lengths."""
     model = student()
     lengths = _batches()
     last, batches = list(lengths.items())[-1]
-    krsl = [_krsl(model, work, some) for work, some in lengths.items()]
+    pair, two = ([batch[:n] for batch in batches] for n in (1, 2))
+    wide = {WAYS[1]: Baseline(_job(model, pair, KRSL, WAYS[1]), 9)}
+    trl = {"DPO step of TRL": Baseline(_dpo(two), 4)}
     right = [responses(batch)[: len(batch)] for batch in batches]  # a correct side of each pair
-    sft = Benchmark(
-        "SFT step",
-        last,
-        _job(model, right, SFT, "kit"),
-        {"padded": Baseline(_job(model, right, SFT, "padded"), 1.5)},
-    )
-    return [*krsl, _one_pair(model, last, [batch[:1] for batch in batches]), sft]
+    return [
+        *(
+            _of(model, KRSL, work, some, _padded(model, KRSL, some, 3))
+            for work, some in lengths.items()
+        ),
+        _of(model, KRSL, f"{last}, one pair", pair, wide),
+        _of(model, KRSL, f"{last}, two pairs", two, trl),
+        _of(model, SFT, last, right, _padded(model, SFT, right, 1.5)),
+    ]
 
 
-def _krsl(model: PeftModel, work: str, batches: list[list[dict]]) -> Benchmark:
-    padded = {"padded": Baseline(_job(model, batches, KRSL, "padded"), 3)}
-    return Benchmark("KRSL step", work, _job(model, batches, KRSL, "kit"), padded)
+def _of(model: PeftModel, settings, work: str, batches: list[list[dict]], beside) -> Benchmark:
+    name = "KRSL step" if settings is KRSL else "SFT step"
+    return Benchmark(name, work, _job(model, batches, settings, "kit"), beside)
 
 
-def _one_pair(model: PeftModel, work: str, batches: list[list[dict]]) -> Benchmark:
-    """Beside steps that take seconds a pair."""
-    slow = {
-        WAYS[1]: Baseline(_job(model, batches, KRSL, WAYS[1]), 9),
-        "DPO step of TRL": Baseline(_dpo(batches), 4),
-    }
-    return Benchmark("KRSL step", f"{work}, one pair", _job(model, batches, KRSL, "kit"), slow)
+def _padded(model: PeftModel, settings, batches: list[list[dict]], goal) -> dict[str, Baseline]:
+    return {"padded": Baseline(_job(model, batches, settings, "padded"), goal)}
 
 
 def _job(model: PeftModel, batches: list[list[dict]], settings, way: str) -> Job:
