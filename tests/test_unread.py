@@ -1,5 +1,8 @@
 """The last layer works on the tokens that are asked for alone, and nothing asked for changes."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -93,4 +96,36 @@ def test_where_it_does_harm_ragged_batches_go_on_without(monkeypatch):
     monkeypatch.setattr(ragged.unread, "install", spoilt)
     assert ragged.install(model) is None and model.config._attn_implementation == ragged.NAME
     assert not model.model.layers[-1].mlp._forward_hooks
-    assert not model.model.layers[-1]._forward_pre_hooks
+    assert not model.model.layers[-1].self_attn._forward_pre_hooks
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_checkpointing_computes_again_what_was_asked_for_then(reentrant):
+    """Though another batch was read since, and one in the plain way."""
+    gradients = []
+    for hooked in (False, True):
+        model = decoder().train()
+        model.set_attn_implementation(ragged.NAME)
+        assert bool(hooked and unread.install(model)) == hooked
+        model.activation_checkpointing_enable({"use_reentrant": reentrant})
+        model.enable_input_require_grads()
+        losses = [ragged.token_logp(model, ragged.pack_duals(duals(seed))).sum() for seed in (0, 1)]
+        with torch.no_grad():
+            model(torch.arange(8)[None], use_cache=False)
+        (losses[0] + 2 * losses[1]).backward()
+        gradients.append({name: weight.grad for name, weight in model.named_parameters()})
+    for name, expected in gradients[0].items():
+        most = expected.abs().max().item()
+        assert_close(gradients[1][name], expected, rtol=0, atol=1e-5 * most)
+
+
+def test_a_hooked_model_can_be_copied_and_pickled_and_hooks_come_once():
+    model = decoder()
+    model.set_attn_implementation(ragged.NAME)
+    unread.install(model)
+    packed = ragged.pack_duals(duals())
+    with torch.no_grad():
+        expected = ragged.token_logits(model, packed)
+        for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+            assert unread.install(other) == []
+            assert ragged.token_logits(other, packed).equal(expected)

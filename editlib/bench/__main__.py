@@ -45,7 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m editlib.bench", description=__doc__)
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder to write to")
     parser.add_argument(
-        "--pairs", type=int, nargs="+", default=[1_000, 3_000], help="sizes of the scale benchmark"
+        "--pairs", type=int, nargs="+", default=[1_000, 2_000], help="sizes of the scale benchmark"
     )
     parser.add_argument(
         "--only",
