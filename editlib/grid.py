@@ -22,6 +22,7 @@ from editlib import (
     cores,
     decoding,
     evaluation,
+    folded,
     keysteps,
     locators,
     marks,
@@ -62,6 +63,7 @@ PROBED_AT_ONCE = 8  # pairs: the logits of 128 would not fit a processor's cache
 TRAINING = (
     bases,
     batching,
+    folded,
     keysteps,
     locators,
     marks,

@@ -65,8 +65,10 @@ def installed(model: PreTrainedModel) -> Iterator[None]:
     """Within it, a model on a processor attends so, if it attends by sdpa else."""
     usual = model.config._attn_implementation
     fits = model.device.type == "cpu" and model._supports_attention_backend
-    if fits and usual in ("sdpa", ragged.NAME):
-        model.set_attn_implementation(NAME)
+    if not fits or usual not in ("sdpa", ragged.NAME):
+        yield
+        return
+    model.set_attn_implementation(NAME)
     try:
         yield
     finally:

@@ -16,7 +16,7 @@ from peft import PeftModel
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
 
-from editlib import batching, objectives, ragged
+from editlib import batching, folded, objectives, ragged
 from editlib.profiles import DPO, KRSL, Optimization, SimPO
 
 LOG_EVERY = 10  # optimizer steps
@@ -212,7 +212,8 @@ def fit(
         follow=follow,
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=last_whole_checkpoint(scratch))
+    with folded.installed(model):
+        trainer.train(resume_from_checkpoint=last_whole_checkpoint(scratch))
     return trainer.state.log_history
 
 

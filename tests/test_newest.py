@@ -97,6 +97,14 @@ def test_a_model_has_its_own_attention_back_whatever_happens(usual):
     assert model.config._attn_implementation == usual
 
 
+def test_a_model_that_attends_otherwise_is_not_touched(monkeypatch):
+    model = tiny_llama(40)
+    model.set_attn_implementation("eager")
+    monkeypatch.setattr(model, "set_attn_implementation", lambda _: pytest.fail("it was set"))
+    with newest.installed(model):
+        assert model.config._attn_implementation == "eager"
+
+
 def test_decoding_goes_by_it_and_reads_the_whole_room(monkeypatch, tok):
     model, seen = tiny_llama(len(tok)).eval(), []
 

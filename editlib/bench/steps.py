@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 
 import pandas as pd
@@ -16,7 +17,7 @@ from torch.nn.functional import pad
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from trl import DPOConfig, DPOTrainer
 
-from editlib import profiles, ragged, training
+from editlib import folded, profiles, ragged, training
 from editlib.bench import REPEATS, Baseline, Benchmark, Job, in_fresh_process, pairs, peak_mb
 
 BATCH = 4  # pairs
@@ -62,14 +63,18 @@ def computed(batch: dict) -> int:
 
 
 def step(model: PeftModel, batch: dict, settings: profiles.Optimization) -> float:
-    """Forward and backward of one batch, by the Trainer's rule for precision; returns the loss."""
+    """Forward and backward of one batch, by the Trainer's rule for precision; returns the loss.
+
+    Padded batches are the plain way: with them adapters are left to peft.
+    """
     objective = training.objective(settings)
     batch = send_to_device(batch, model.device)
     half = model.dtype == torch.bfloat16
-    with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=half):
-        logp = training.log_probabilities(model, batch, objective.mask)
-        loss = objective.loss(logp, batch, batch["items"]).loss
-    loss.backward()
+    with folded.installed(model) if "ragged" in batch else nullcontext():
+        with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=half):
+            logp = training.log_probabilities(model, batch, objective.mask)
+            loss = objective.loss(logp, batch, batch["items"]).loss
+        loss.backward()
     model.zero_grad(set_to_none=True)
     return loss.item()
 
