@@ -16,7 +16,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from accelerate.utils import send_to_device
 from scipy import stats
+from torch.nn.functional import cross_entropy
 
 from editlib import (
     bases,
@@ -25,12 +27,13 @@ from editlib import (
     cores,
     grid,
     keysteps,
-    objectives,
     pipeline,
     prompts,
     puzzles,
+    ragged,
     statistics,
     students,
+    training,
 )
 from editlib.methods import phases
 from editlib.records import Question, read_frame, write_frame
@@ -41,7 +44,18 @@ FREE = "free"  # ... or of this, which is compared with none
 BATCH = 8  # rows: the logits of more would not fit a processor's cache
 EXPRESSIONS = ("boolean_expressions", "multistep_arithmetic")  # each step copies what is left
 PLACES = 41  # of a text, from its start to its end
-CODE = (bases, batching, checking, keysteps, objectives, prompts, puzzles, students, Path(__file__))
+CODE = (
+    bases,
+    batching,
+    checking,
+    keysteps,
+    prompts,
+    puzzles,
+    ragged,
+    students,
+    training,
+    Path(__file__),
+)
 
 # --- along the right chain -------------------------------------------------------------------
 
@@ -148,9 +162,8 @@ def _foreseen(ws: Workspace, rows: list[dict], student: tuple[str, int]) -> pd.D
     else:
         model = students.load_base(ws.profile.student)
     rows = sorted(rows, key=lambda row: len(row["prompt"]) + len(row["response"]))  # little padding
-    tokens = pd.concat(
-        foresight(model, rows[start : start + BATCH]) for start in range(0, len(rows), BATCH)
-    )
+    read = partial(foresight, model, pads=not training.goes_ragged(model))
+    tokens = pd.concat(read(rows[start : start + BATCH]) for start in range(0, len(rows), BATCH))
     table = tokens.groupby(["question_id", "task", "part"], sort=False)
     table = table.agg(tokens=("nll", "size"), nll=("nll", "mean"), accuracy=("hit", "mean"))
     return table.reset_index().assign(method=method, seed=seed)[
@@ -159,20 +172,25 @@ def _foreseen(ws: Workspace, rows: list[dict], student: tuple[str, int]) -> pd.D
 
 
 @torch.inference_mode()
-def foresight(model, rows: Sequence[dict]) -> pd.DataFrame:
-    """One row a response token: question_id, task, part, nll (nats), hit (it comes first)."""
+def foresight(model, rows: Sequence[dict], pads: bool) -> pd.DataFrame:
+    """One row a response token: question_id, task, part, nll (nats), hit (it comes first).
+
+    pads: whether rows are padded to one length, as a decoder needs that takes no ragged batch.
+    """
     batch = batching.collate_responses(rows)
-    ids, mask = (batch[name].to(model.device) for name in ("input_ids", "attention_mask"))
-    logits = model(input_ids=ids, attention_mask=mask).logits
-    nll = -objectives.token_logp(logits, ids).cpu()
-    hit = torch.nn.functional.pad(logits[:, :-1].argmax(-1) == ids[:, 1:], (1, 0)).cpu()
-    frames = [
-        pd.DataFrame({"part": row["part"], "nll": n[r].numpy(), "hit": h[r].numpy()}).assign(
-            question_id=row["question_id"], task=row["task"]
-        )
-        for row, n, h, r in zip(rows, nll, hit, batch["response"], strict=True)
-    ]
-    return pd.concat(frames, ignore_index=True)
+    if not pads:
+        batch["ragged"] = ragged.pack_responses(rows)
+    logits = training.response_logits(model, send_to_device(batch, model.device), "response").cpu()
+    ids = torch.tensor([token for row in rows for token in row["response"]])
+    sizes = [len(row["response"]) for row in rows]
+    return pd.DataFrame(
+        {name: np.repeat([row[name] for row in rows], sizes) for name in ("question_id", "task")}
+        | {
+            "part": np.concatenate([row["part"] for row in rows]),
+            "nll": cross_entropy(logits, ids, reduction="none").numpy(),
+            "hit": (logits.argmax(-1) == ids).numpy(),
+        }
+    )
 
 
 def question_means(gold: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:

@@ -101,13 +101,13 @@ def pair_logp(
     Returns one dict a row: correct (T,) and wrong (U,). Without dropout; the model is left in
     evaluation mode.
     """
-    goes_ragged = _goes_ragged(model)
+    pads = not goes_ragged(model)
     model.eval()
     read = []
     for start in range(0, len(rows), size):
         part = rows[start : start + size]
         batch = batching.collate_duals(part)
-        batch |= {"ragged": ragged.pack_whole_duals(part)} if goes_ragged else {}
+        batch |= {} if pads else {"ragged": ragged.pack_whole_duals(part)}
         batch = send_to_device(batch, model.device)
         with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
             logp = log_probabilities(model, batch, "response").float().cpu().numpy()
@@ -207,7 +207,7 @@ def fit(
         train_dataset=list(rows),
         objective=objective(settings),
         lr_decay=settings.lr_decay,
-        padded=not _goes_ragged(model),
+        padded=not goes_ragged(model),
         score=score,
         follow=follow,
     )
@@ -217,7 +217,7 @@ def fit(
     return trainer.state.log_history
 
 
-def _goes_ragged(model: PreTrainedModel | PeftModel) -> bool:
+def goes_ragged(model: PreTrainedModel | PeftModel) -> bool:
     """Whether batches need no padding; says so, and why, where they do."""
     bare = ragged.bare(model)
     if obstacle := ragged.install(bare):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from editlib import bases, batching, keysteps, pivots, profiles, students
+from editlib import bases, batching, keysteps, pivots, profiles, students, training
 from editlib.puzzles import Voice, questions, read_question, reason
 from editlib.records import Question
 
@@ -160,12 +160,14 @@ def test_the_curve_of_chains_gone_wrong_rises_to_their_share():
     assert table["share"].is_monotonic_increasing and table["share"].iloc[-1] == 0.5
 
 
-def test_foresight_is_the_loss_and_the_first_choice_of_the_model():
+@pytest.mark.parametrize("pads", [False, True])
+def test_foresight_is_the_loss_and_the_first_choice_of_the_model(pads):
     student = profiles.load("smoke").student
     tokenizer, model = bases.load_tokenizer(student), students.load_base(student)
     asked = [q for q in questions("test", 1) if q.task in ("navigate", "object_counting")]
     rows = pivots.right_chains(asked, tokenizer)
-    table = pivots.foresight(model, rows)
+    assert training.goes_ragged(model)
+    table = pivots.foresight(model, rows, pads)
     assert len(table) == sum(len(row["response"]) for row in rows)
     ids = torch.tensor([rows[0]["prompt"] + rows[0]["response"]])  # alone, without padding
     with torch.inference_mode():

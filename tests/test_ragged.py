@@ -418,4 +418,4 @@ def test_a_model_with_a_window_takes_padded_batches_and_says_so():
     with pytest.warns(
         UserWarning, match="^mistral: padded batches.*: not all of its layers see all"
     ):
-        assert not training._goes_ragged(model)
+        assert not training.goes_ragged(model)
