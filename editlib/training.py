@@ -109,13 +109,12 @@ def pair_logp(
         batch = batching.collate_duals(part)
         batch |= {} if pads else {"ragged": ragged.pack_whole_duals(part)}
         batch = send_to_device(batch, model.device)
-        with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+        half = torch.autocast(model.device.type, torch.bfloat16, enabled=bf16)
+        with half, folded.installed(model):
             logp = log_probabilities(model, batch, "response").float().cpu().numpy()
         sides = [x[mask] for x, mask in zip(logp, batch["response"].cpu().numpy(), strict=True)]
-        half = len(sides) // 2
-        read += [
-            {"correct": c, "wrong": w} for c, w in zip(sides[:half], sides[half:], strict=True)
-        ]
+        n = len(part)
+        read += [{"correct": c, "wrong": w} for c, w in zip(sides[:n], sides[n:], strict=True)]
     return read
 
 

@@ -37,6 +37,19 @@ def test_batched_answers_equal_those_given_one_by_one(tok):
         assert decoding.greedy(model, tok, PROMPTS, max_new_tokens=12, batch=batch) == expected
 
 
+@pytest.mark.parametrize(
+    ("prompts", "batch", "sizes"), [(10, 4, [4, 3, 3]), (8, 4, [4, 4]), (3, 4, [3]), (0, 4, [])]
+)
+def test_batches_are_of_like_size(tok, monkeypatch, prompts, batch, sizes):
+    seen = []
+    monkeypatch.setattr(
+        decoding, "continuations", lambda m, t, rows, **how: seen.append(len(rows)) or rows
+    )
+    asked = ["Ada has 2 apples."] * prompts
+    assert len(decoding.greedy(tiny_llama(len(tok)), tok, asked, 12, batch)) == prompts
+    assert seen == sizes
+
+
 def tokens_read(model):
     """A list that grows by the number of tokens of each forward pass, a prompt's or new ones."""
     read = []
