@@ -121,7 +121,7 @@ def _likeliest_first(shares: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
 def _in_batches(model, tokenizer, prompts, batch, write) -> list[list[str]]:
     """What write makes of batches of prompts, those alike together, as texts in their order."""
     model.eval()
-    encoded = [prompt_ids(tokenizer, prompt) for prompt in prompts]
+    encoded = prompt_ids(tokenizer, prompts)
     begun = Beginnings(model, encoded)
     order = sorted(range(len(prompts)), key=lambda i: begun.place(encoded[i]))
     answers: list[list[str]] = [[] for _ in prompts]

@@ -129,7 +129,7 @@ def fitted_prompts(ws: Workspace, style: str, questions: Sequence[Question]) -> 
             style,
             replace(begin[q.task], exemplars=own or lent(known)),
             q.text,
-            lambda text: len(batching.prompt_ids(tokenizer, text)) <= room,
+            lambda text: len(batching.prompt_ids(tokenizer, [text])[0]) <= room,
         )
         whose = "" if not shown else OWN if own else OTHERS
         rows.append((q.id, q.split, q.task, shown, whose, prompt))

@@ -137,17 +137,16 @@ def _some_fit(ws: Workspace, data: str, rows: Sequence, kept: Sequence) -> None:
 
 
 def _responses(ws: Workspace, data: str, tokenizer) -> tuple[list[dict], int]:
-    rows = [
-        [
-            {
-                "task": part.task,
-                "prompt": batching.prompt_ids(tokenizer, part.prompt),
-                "response": batching.response_ids(tokenizer, part.response),
-            }
-            for part in row
-        ]
-        for row in view(ws, data)
-    ]
+    told = view(ws, data)
+    parts = [part for row in told for part in row]
+    encoded = zip(
+        parts,
+        batching.prompt_ids(tokenizer, [part.prompt for part in parts]),
+        batching.response_ids(tokenizer, [part.response for part in parts]),
+        strict=True,
+    )
+    made = ({"task": part.task, "prompt": p, "response": r} for part, p, r in encoded)
+    rows = [[next(made) for _ in row] for row in told]
     limit = ws.profile.student.max_length
     kept = [row for row in rows if all(_fits(part, limit) for part in row)]
     _some_fit(ws, data, rows, kept)
@@ -186,12 +185,13 @@ def own_set(ws: Workspace, name: str) -> Path:
 
 def _marked(duals: Sequence[DualCoT], frame: pd.DataFrame, tokenizer) -> list[dict]:
     """Rows as training takes them; frame: the key marks, of keysteps.mark."""
-    texts = {pair.id: prompts.student(pair.question) for pair in duals}
+    asked = batching.prompt_ids(tokenizer, [prompts.student(pair.question) for pair in duals])
+    prompt = dict(zip([pair.id for pair in duals], asked, strict=True))
     sides = ["correct_ids", "correct_key", "wrong_ids", "wrong_key"]
     return [
         {
             "id": row["id"],
-            "prompt": batching.prompt_ids(tokenizer, texts[row["id"]]),
+            "prompt": prompt[row["id"]],
             "correct": np.asarray(row["correct_ids"]).tolist(),
             "correct_key": row["correct_key"],
             "wrong": np.asarray(row["wrong_ids"]).tolist(),

@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
+from editlib import batching
 from editlib.errors import KitError
 from editlib.records import DualCoT
 
@@ -181,17 +182,11 @@ class TokenSegmenter:
     def __call__(self, text: str) -> Segments:
         encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         end = (len(text), len(text))
-        ids = self._closed(encoded["input_ids"])
+        ids = [*encoded["input_ids"], self.tokenizer.eos_token_id]
         return Segments(text, ids, [*encoded["offset_mapping"], end])
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
-        if not len(texts):
-            return []
-        encoded = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-        return [self._closed(ids) for ids in encoded]
-
-    def _closed(self, ids: list[int]) -> list[int]:
-        return [*ids, self.tokenizer.eos_token_id]
+        return batching.response_ids(self.tokenizer, texts)
 
 
 class WordSegmenter:

@@ -100,7 +100,8 @@ def right_chains(questions: Sequence[Question], tokenizer) -> list[dict]:
     FREE where another telling of the chain parts from it.
     """
     segment, rows = keysteps.TokenSegmenter(tokenizer), []
-    for question in questions:
+    asked = batching.prompt_ids(tokenizer, [prompts.student(q.text) for q in questions])
+    for question, prompt in zip(questions, asked, strict=True):
         text, others = tellings(question.text)
         segments = segment(text)
         part = parts(question.text, text, segments.spans)
@@ -109,7 +110,7 @@ def right_chains(questions: Sequence[Question], tokenizer) -> list[dict]:
             {
                 "question_id": question.id,
                 "task": question.task,
-                "prompt": batching.prompt_ids(tokenizer, prompts.student(question.text)),
+                "prompt": prompt,
                 "response": segments.ids,
                 "part": part,
             }

@@ -127,9 +127,9 @@ def pair(correct=CORRECT, wrong=WRONG):
 
 def pair_row(tok, dual=None):
     dual = dual or pair()
-    correct, wrong = (batching.response_ids(tok, text) for text in (dual.correct, dual.wrong))
+    correct, wrong = batching.response_ids(tok, [dual.correct, dual.wrong])
     keys = keysteps.key_masks(correct, wrong)
-    row = {"id": dual.id, "prompt": batching.prompt_ids(tok, PROMPT)}
+    row = {"id": dual.id, "prompt": batching.prompt_ids(tok, [PROMPT])[0]}
     references = {"correct_reference": -20.0, "wrong_reference": -20.0}
     sides = {"correct": correct, "wrong": wrong, "correct_key": keys[0], "wrong_key": keys[1]}
     return row | sides | references

@@ -22,19 +22,18 @@ WRONG = ["5 minus 2 is 4 . The answer is 4", "so we get 3 plus 4 . The answer is
 
 
 def sft_rows(tok, n=8):
-    prompt = batching.prompt_ids(tok, PROMPT)
-    return [
-        {"prompt": prompt, "response": batching.response_ids(tok, CORRECT[i % 2])} for i in range(n)
-    ]
+    prompt = batching.prompt_ids(tok, [PROMPT])[0]
+    responses = batching.response_ids(tok, CORRECT)
+    return [{"prompt": prompt, "response": responses[i % 2]} for i in range(n)]
 
 
 def dual_rows(tok, n=8):
     rows = []
     for i in range(n):
-        correct, wrong = (batching.response_ids(tok, side[i % 2]) for side in (CORRECT, WRONG))
+        correct, wrong = batching.response_ids(tok, [CORRECT[i % 2], WRONG[i % 2]])
         rows.append(
             {
-                "prompt": batching.prompt_ids(tok, PROMPT),
+                "prompt": batching.prompt_ids(tok, [PROMPT])[0],
                 "correct": correct,
                 "wrong": wrong,
                 "correct_key": key_mask(correct, wrong),

@@ -52,8 +52,8 @@ def encoded(tokenizer, method, cots=PAIR, again=()):
         [
             {
                 "task": part.task,
-                "prompt": batching.prompt_ids(tokenizer, part.prompt),
-                "response": batching.response_ids(tokenizer, part.response),
+                "prompt": batching.prompt_ids(tokenizer, [part.prompt])[0],
+                "response": batching.response_ids(tokenizer, [part.response])[0],
             }
             for part in row
         ]
