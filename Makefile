@@ -75,7 +75,7 @@ lab: $(BUILT) ## open the notebooks in JupyterLab (seconds)
 report: $(BUILT) ## rebuild report.html and the results table of README.md (seconds)
 	@$(RUN) -m editlib.report --readme $(WHERE)
 
-test: $(BUILT) ## run the tests (6 to 9 min on 2 cores, offline)
+test: $(BUILT) ## run the tests (7 to 12 min on 2 cores, offline)
 	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal
 
 bench: $(BUILT) ## time the fast paths beside plain ones, write results/bench/ (4 to 6 min on 2 cores)

@@ -24,6 +24,8 @@ def response_ids(tokenizer: PreTrainedTokenizerBase, responses: Sequence[str]) -
 
 def _ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
     """Ids of texts as they stand, all in one call: one each takes several times as long."""
+    if isinstance(texts, str):
+        raise TypeError(f"expected a list of texts, found one text, {texts[:40]!r}")
     return tokenizer(list(texts), add_special_tokens=False)["input_ids"] if len(texts) else []
 
 

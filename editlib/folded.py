@@ -11,7 +11,6 @@ from functools import partial
 import torch
 from peft.tuners.lora import Linear
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 
 class _Folded(torch.autograd.Function):
@@ -24,7 +23,6 @@ class _Folded(torch.autograd.Function):
         return x @ torch.addmm(weight, b, a, alpha=scale).T
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, a, b = ctx.saved_tensors
         tokens, grads, of_x = x.flatten(0, -2), grad.flatten(0, -2), None
@@ -48,7 +46,7 @@ def installed(model: torch.nn.Module) -> Iterator[None]:
         yield
     finally:
         for layer in layers:
-            del layer.forward
+            vars(layer).pop("forward", None)
 
 
 def _forward(layer: Linear, x: Tensor, *args, **kwargs) -> Tensor:
@@ -67,9 +65,14 @@ def _parts(layer: Linear) -> tuple[Tensor, Tensor, Tensor] | None:
     if type(base) is not torch.nn.Linear or name not in layer.lora_A or name in layer.lora_variant:
         return None
     a, b, dropout = layer.lora_A[name], layer.lora_B[name], layer.lora_dropout[name]
-    drops = layer.training and type(dropout) is not torch.nn.Identity
+    drops = type(dropout) is not torch.nn.Identity and dropout.training
     more = drops or b.bias is not None or base.weight.requires_grad
-    return None if more else (base.weight, a.weight, b.weight)
+    return None if more or any(map(_watched, (base, a, b))) else (base.weight, a.weight, b.weight)
+
+
+def _watched(module: torch.nn.Module) -> bool:
+    """Whether somebody counts on its being called."""
+    return bool(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
 
 
 def _plain(x: Tensor, weight: Tensor, a: Tensor, b: Tensor) -> bool:

@@ -176,7 +176,8 @@ def _foreseen(ws: Workspace, rows: list[dict], student: tuple[str, int]) -> pd.D
 def foresight(model, rows: Sequence[dict], pads: bool) -> pd.DataFrame:
     """One row a response token: question_id, task, part, nll (nats), hit (it comes first).
 
-    pads: whether rows are padded to one length, as a decoder needs that takes no ragged batch.
+    pads: whether rows are padded to one length, as a decoder needs of which training.goes_ragged
+    says no; one of which it was not asked needs it too.
     """
     batch = batching.collate_responses(rows)
     if not pads:

@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from torch.nn.utils import prune
 from torch.testing import assert_close
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
@@ -95,6 +96,22 @@ def test_activation_checkpointing_changes_nothing(reentrant, by_it):
     assert len(by_it) == 2 * 3 * 2, "once more each, on the way back"
 
 
+def test_second_derivatives_are_those_of_peft():
+    model, x = adapted(), torch.randn(40, 32, requires_grad=True)
+    layer = model.base_model.model.model.layers[0].self_attn.q_proj
+
+    def penalty():
+        made = layer(x)
+        (slope,) = torch.autograd.grad(made.sum(), x, create_graph=True)
+        weights = [layer.lora_A.default.weight, layer.lora_B.default.weight]
+        return torch.autograd.grad(made.pow(2).mean() + slope.pow(2).sum(), weights)
+
+    expected = penalty()
+    with folded.installed(model):
+        for found, each in zip(penalty(), expected, strict=True):
+            assert_close(found, each, rtol=0, atol=1e-5 * each.abs().max().item())
+
+
 def merged(model):
     model.merge_adapter()
 
@@ -112,6 +129,29 @@ def half(model):
     model.to(torch.bfloat16)
 
 
+def dropout_alone(model):
+    for name, module in model.eval().named_modules():
+        module.training = "lora_dropout" in name
+
+
+def hooks(model):
+    for name, module in model.named_modules():
+        if name.endswith("lora_A.default"):
+            module.register_forward_hook(lambda _, args, made: 0 * made)
+
+
+def a_weight_made_by_a_hook(model):
+    for name, module in model.named_modules():
+        if name.endswith("lora_A.default"):
+            prune.l1_unstructured(module, "weight", amount=0.5)
+
+
+def a_forward_of_its_own(model):
+    for name, module in model.named_modules():
+        if name.endswith("base_layer"):
+            module.forward = lambda x, module=module: 2 * type(module).forward(module, x)
+
+
 MORE = {
     "two adapters": ({"adapters": ("default", "other")}, None),
     "dropout": ({"lora_dropout": 0.5}, None),
@@ -121,6 +161,10 @@ MORE = {
     "disabled": ({}, without_adapters),
     "a base that learns": ({}, a_learning_base),
     "half precision": ({}, half),
+    "dropout in evaluation": ({"lora_dropout": 0.5}, dropout_alone),
+    "hooks": ({}, hooks),
+    "pruning": ({}, a_weight_made_by_a_hook),
+    "a forward of its own": ({}, a_forward_of_its_own),
 }
 
 

@@ -47,6 +47,12 @@ def words(tok, batch, mask):
     return tok.decode(batch["input_ids"][batch[mask]])
 
 
+def test_ids_are_of_lists_of_texts(tok):
+    assert batching.prompt_ids(tok, []) == []
+    with pytest.raises(TypeError, match="a list of texts, found one text, 'so we"):
+        batching.prompt_ids(tok, "so we get 3")
+
+
 def test_sft_touches_the_response_and_nothing_else(tok):
     batch = batching.collate_responses(sft_rows(tok, 1))
     assert words(tok, batch, "response") == CORRECT[0] + " <end>"

@@ -27,8 +27,9 @@ from editlib.workspace import KIT
 
 RESULTS = KIT.parent / "results" / "bench"
 SAYS = {
-    "ratios": "How many times faster than each baseline: medians of 5 turns, lowest and highest, "
-    "and what was hoped for (below 1 beside the library's alignment alone, which is a bound)",
+    "ratios": "How many times faster than each baseline: the median of the ratios of 5 turns (of "
+    "seconds, the medians), lowest and highest, and what was hoped for (below 1 beside the "
+    "library's alignment alone, which is a bound)",
     "memory": "Peak memory of one KRSL step over that of the loaded student",
     "run": "Where the seconds of the committed run of profile mini went: what a kernel had left to "
     "import, having begun while the notebook before ran, the longest cell, and all others",
