@@ -21,8 +21,8 @@ from transformers import (
 )
 from transformers.cache_utils import DummyLayer, DynamicLayer, DynamicSlidingWindowLayer
 
-from editlib import newest, ragged
-from editlib.batching import prompt_ids
+from editlib import drafts, newest, ragged
+from editlib.batching import prompt_ids, response_ids
 from editlib.keysteps import common_prefix
 
 WORTH_SHARING = 64  # tokens that prompts begin with, such as exemplars; puzzles share fewer
@@ -39,15 +39,30 @@ def greedy(
     prompts: list[str],
     max_new_tokens: int,
     batch: int,
+    likely: Sequence[str] = (),
 ) -> list[str]:
     """The most likely continuation of each prompt, in the order of the prompts.
 
     Prompts that begin alike share batches, and so do those of like length, so that little is read
     twice or padded. A continuation ends at the end-of-text token or after max_new_tokens; its row
-    then leaves the batch.
+    then leaves the batch. likely: what may well be the continuation of each; where it is, it is
+    read and not written. The result is the same (but for rounding).
     """
-    write = partial(continuations, model, tokenizer, max_new_tokens=max_new_tokens)
-    return [text for [text] in _in_batches(model, tokenizer, prompts, batch, write)]
+    model.eval()
+    encoded = prompt_ids(tokenizer, prompts)
+    begun: list[list[int]] = [[] for _ in encoded]
+    if likely:
+        expected = [ids[:max_new_tokens] for ids in response_ids(tokenizer, likely)]
+        begun = drafts.standing(model, encoded, expected)
+    end = tokenizer.eos_token_id
+    going = [i for i, ids in enumerate(begun) if len(ids) < max_new_tokens and end not in ids]
+    left = max_new_tokens - min((len(begun[i]) for i in going), default=0)
+    write = partial(continuations, model, tokenizer, max_new_tokens=left)
+    rest = _in_batches(model, [encoded[i] + begun[i] for i in going], batch, write)
+    for i, [ids] in zip(going, rest, strict=True):
+        begun[i] = (begun[i] + ids)[:max_new_tokens]
+    said = [list(takewhile(lambda token: token != end, ids)) for ids in begun]
+    return [tokenizer.decode(ids, skip_special_tokens=True) for ids in said]
 
 
 @dataclass(frozen=True)
@@ -83,7 +98,10 @@ def sampled(
 
         return continuations(model, tokenizer, rows, max_new_tokens, how.samples, choose, begun)
 
-    return _in_batches(model, tokenizer, prompts, max(1, batch // how.samples), write)
+    model.eval()
+    encoded = prompt_ids(tokenizer, prompts)
+    written = _in_batches(model, encoded, max(1, batch // how.samples), write)
+    return [[tokenizer.decode(ids, skip_special_tokens=True) for ids in row] for row in written]
 
 
 def _draws(prompt: Sequence[int], how: Sampling, steps: int) -> Tensor:
@@ -118,20 +136,17 @@ def _likeliest_first(shares: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
     return few, ids
 
 
-def _in_batches(model, tokenizer, prompts, batch, write) -> list[list[str]]:
-    """What write makes of batches of prompts, those alike together, as texts in their order."""
-    model.eval()
-    encoded = prompt_ids(tokenizer, prompts)
+def _in_batches(model, encoded, batch, write) -> list[list[list[int]]]:
+    """What write makes of batches of prompts (ids), those alike together, in their order."""
     begun = Beginnings(model, encoded)
-    order = sorted(range(len(prompts)), key=lambda i: begun.place(encoded[i]))
-    answers: list[list[str]] = [[] for _ in prompts]
+    order = sorted(range(len(encoded)), key=lambda i: begun.place(encoded[i]))
+    answers: list[list[list[int]]] = [[] for _ in encoded]
     parts = math.ceil(len(order) / batch)  # of like size: a small one takes nearly as long
     for chosen in np.array_split(order, parts) if parts else []:
         rows = write([encoded[i] for i in chosen], begun=begun)
         samples = len(rows) // len(chosen)
         for row, ids in enumerate(rows):
-            text = tokenizer.decode(ids, skip_special_tokens=True)
-            answers[chosen[row // samples]].append(text)
+            answers[chosen[row // samples]].append(ids)
     return answers
 
 

@@ -16,6 +16,7 @@ from editlib.prompts import CONCLUSION
 from editlib.records import Prediction, Question, Vote
 
 Write = Callable[[list[str]], list[list[str]]]  # prompts -> texts that continue each
+WHOLE = ("CoT", "marked CoT", "factual")  # asked so, all that is said comes in one reply
 
 
 def answer(
@@ -28,15 +29,17 @@ def answer(
     prompt: Callable[[Question], str] | None = None,
     direct: bool = False,
     asked: Asked = "CoT",
+    likely: Sequence[str] = (),
 ) -> list[Prediction]:
     """Let a student answer questions greedily; one Prediction a question, in their order.
 
     asked: as the method has its students asked. prompt: another way, for students that nobody
     trained. A student that was shown exemplars goes on to ask itself the next question; what it
     then says is no part of its answer. direct: the prompt asks for the answer alone, so what comes
-    is read as if after "Therefore, the answer is".
+    is read as if after "Therefore, the answer is". likely: what a student asked for a CoT may well
+    say to each question, such as what it said before it learnt a little more; it saves time alone.
     """
-    write = _greedy(model, tokenizer, settings)
+    write = _greedy(model, tokenizer, settings, likely if asked in WHOLE else ())
     if prompt:
         texts = [prompts.first_reply(text) for [text] in write([prompt(q) for q in questions])]
         texts = [f"{CONCLUSION} {text.strip()}" for text in texts] if direct else texts
@@ -45,10 +48,10 @@ def answer(
     return [_mark(q, text, method, seed) for q, text in zip(questions, texts, strict=True)]
 
 
-def _greedy(model, tokenizer, settings: Decoding) -> Write:
+def _greedy(model, tokenizer, settings: Decoding, likely: Sequence[str] = ()) -> Write:
     def write(texts: list[str]) -> list[list[str]]:
         limits = settings.max_new_tokens, settings.batch
-        return [[text] for text in decoding.greedy(model, tokenizer, texts, *limits)]
+        return [[text] for text in decoding.greedy(model, tokenizer, texts, *limits, likely)]
 
     return write
 

@@ -46,9 +46,14 @@ def _asked_by_prompts(ws: Workspace) -> list[str]:
 
 
 def examine(ws: Workspace, examined: Sequence[tuple[str, int]]) -> pd.DataFrame:
-    """The answers of students, each a method and a seed: one row an answer (Prediction)."""
-    folders = cores.run_all(partial(_examine, ws), examined, desc="evaluation")
-    frames = [read_frame(f / "predictions.parquet") for f in folders]
+    """The answers of students, each a method and a seed: one row an answer (Prediction).
+
+    Students from which others started come first: what they say is likely said again.
+    """
+    order = sorted(examined, key=lambda student: _before(ws, *student) is not None)
+    made = zip(order, cores.run_all(partial(_examine, ws), order, desc="evaluation"), strict=True)
+    folders = dict(made)
+    frames = [read_frame(folders[student] / "predictions.parquet") for student in examined]
     return pd.concat(frames, ignore_index=True)
 
 
@@ -59,12 +64,22 @@ def _method(student: str) -> Method | None:
 
 def _examine(ws: Workspace, student: tuple[str, int]) -> Path:
     method, seed = student
-    make = partial(_answers, ws, method, seed)
+    before = _before(ws, method, seed)
+    make = partial(_answers, ws, method, seed, before and _examine(ws, (before, seed)))
     params, code = _examined(ws, method, seed), CODE
     if method.startswith(STUDENT):  # its exemplars, for real benchmarks
         params["annotation"] = ws.outputs("annotation")
         code = (*CODE, *pipeline.prompt_folder(ws))
     return ws.stage(_stage("predictions", *student), make, code=code, params=params)
+
+
+def _before(ws: Workspace, method: str, seed: int) -> str | None:
+    """The student of the profile that a student was before its last phase."""
+    if not (trained := _method(method)):
+        return None
+    start = Method(trained.phases[:-1], trained.asked)
+    known = ws.profile.training.students
+    return next((name for name in known if named(name) == start and seed in known[name]), None)
 
 
 def _stage(kind: str, method: str, seed: int) -> str:
@@ -83,7 +98,7 @@ def _examined(ws: Workspace, method: str, seed: int) -> dict:
     }
 
 
-def _answers(ws: Workspace, method: str, seed: int, folder: Path) -> None:
+def _answers(ws: Workspace, method: str, seed: int, before: Path | None, folder: Path) -> None:
     model, tokenizer, questions = _seated(ws, method, seed)
     answer = partial(evaluation.answer, model, tokenizer, questions, ws.profile.decoding, method)
     if method.startswith(STUDENT):
@@ -94,7 +109,8 @@ def _answers(ws: Workspace, method: str, seed: int, folder: Path) -> None:
         write_frame(folder / "prompts.parquet", shown.drop(columns="prompt"))
     else:
         trained = _method(method)
-        answered = answer(seed, asked=trained.asked if trained else "CoT")
+        likely = read_frame(before / "predictions.parquet")["text"] if before else ()
+        answered = answer(seed, asked=trained.asked if trained else "CoT", likely=list(likely))
     write_table(folder / "predictions.parquet", answered, Prediction)
 
 

@@ -21,6 +21,7 @@ from editlib import (
     budget,
     cores,
     decoding,
+    drafts,
     evaluation,
     folded,
     keysteps,
@@ -77,6 +78,7 @@ TRAINING = (
     answers,
     reading,
     decoding,
+    drafts,
     evaluation,
     prompts,
     views,
@@ -407,8 +409,9 @@ def _train_cell(ws, cell, rows, settings, limit, fingerprint, folder: Path) -> N
     scratch = ws.artifacts / "checkpoints" / fingerprint
     rules, how = ws.profile.training, asked(cell.path)
     asked_for = ASKED[rules.checkpoint]
-    score = partial(accuracy, ws, asked_for, how) if asked_for else None
-    follow = partial(accuracy, ws, "test", how) if _follows(ws, cell) else None
+    before = _record(ws, replace(cell, path=cell.path[:-1]))["said"] if cell.path[1:] else ()
+    score = Exam(ws, asked_for, how, before) if asked_for else None
+    follow = Exam(ws, "test", how) if _follows(ws, cell) else None
     rows = readied(ws, cell, settings, rows)
     given = {"seed": cell.seed, "updates": limit, "bf16": _in_half(ws)}
     given |= {"score": score, "follow": follow}
@@ -421,6 +424,7 @@ def _train_cell(ws, cell, rows, settings, limit, fingerprint, folder: Path) -> N
             kept, best, chosen = model, reached, lr
     kept.save_pretrained(folder / _form(ws))
     record = {"history": history, "chosen_lr": chosen, "probe": probe(ws, kept)}
+    record["said"] = score.best if score else ()
     (folder / "record.json").write_text(json.dumps(record), encoding="utf-8")
     training.discard(scratch)
 
@@ -444,14 +448,36 @@ def _student(ws: Workspace, cell: Cell):
     return students.load(ws.profile.student, before, trainable=True)
 
 
-def accuracy(ws: Workspace, name: str, how: Asked, model) -> float:
-    """Share of a split's questions that a student answers right, asked as its method asks."""
-    tokenizer, questions = bases.load_tokenizer(ws.profile.student), pipeline.split(ws, name)
-    with students.merged(model):
-        answered = evaluation.answer(
-            model, tokenizer, questions, ws.profile.decoding, name, 0, asked=how
-        )
-    return evaluation.share_correct(answered)
+@dataclass
+class Exam:
+    """Share of a split's questions that a student answers right, asked as its method asks.
+
+    It is held again and again while a student learns: what that one said it may well say again.
+    """
+
+    ws: Workspace
+    split: str
+    how: Asked
+    said: Sequence[str] = ()  # to each question, last time or by the student before the phase
+    best: Sequence[str] = ()  # the same when most were right, the first of equals
+    highest: float = -1.0
+
+    def __call__(self, model) -> float:
+        reached = self._held(model)
+        if reached > self.highest:
+            self.highest, self.best = reached, self.said
+        return reached
+
+    def _held(self, model) -> float:
+        profile, questions = self.ws.profile, pipeline.split(self.ws, self.split)
+        tokenizer = bases.load_tokenizer(profile.student)
+        how = {"asked": self.how, "likely": self.said}
+        with students.merged(model):
+            answered = evaluation.answer(
+                model, tokenizer, questions, profile.decoding, self.split, 0, **how
+            )
+        self.said = [each.text for each in answered]
+        return evaluation.share_correct(answered)
 
 
 def _plain(row: dict) -> dict:

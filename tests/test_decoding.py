@@ -62,7 +62,7 @@ def tokens_read(model):
 def of_tasks(tok, lengths=(90, 120, 70), each=5):
     """Prompts of several tasks in turn, each task with exemplars of its own, and one of none."""
     draw = np.random.default_rng(0)
-    words = [word for word in tok.get_vocab() if word not in tok.all_special_tokens]
+    words = sorted({*tok.get_vocab()} - {*tok.all_special_tokens})
     heads = [" ".join(draw.choice(words, n)) for n in lengths]
     asked = [" ".join(draw.choice(words, n)) for n in draw.integers(3, 12, each * len(heads))]
     prompts = [f"{heads[i % len(heads)]} {question}" for i, question in enumerate(asked)]

@@ -368,7 +368,7 @@ def test_validation_asks_as_the_exam_does(ws, monkeypatch):
     monkeypatch.setattr(
         evaluation, "ask", lambda q, asked, *w: seen.append(asked) or ask(q, asked, *w)
     )
-    grid.accuracy(ws, "validation", asked(phases("SBS")), _fresh(ws))
+    grid.Exam(ws, "validation", asked(phases("SBS")))(_fresh(ws))
     assert seen == ["answer"]
 
 
@@ -519,7 +519,7 @@ def test_without_lora_the_reference_of_a_preference_is_the_student_before(whole)
 
 def test_without_lora_a_killed_cell_goes_on_from_its_checkpoint(whole, tmp_path, monkeypatch):
     ws, cell, scored = taught(tmp_path), grid.Cell(phases("Std-CoT"), 0), []
-    score = grid.accuracy
+    score = grid.Exam.__call__
 
     def killed_once(*given):
         scored.append(score(*given))
@@ -527,7 +527,7 @@ def test_without_lora_a_killed_cell_goes_on_from_its_checkpoint(whole, tmp_path,
             raise KeyboardInterrupt
         return scored[-1]
 
-    monkeypatch.setattr(grid, "accuracy", killed_once)
+    monkeypatch.setattr(grid.Exam, "__call__", killed_once)
     with pytest.raises(KeyboardInterrupt):
         grid.train_cell(ws, cell)
     grid.train_cell(ws, cell)
@@ -631,7 +631,7 @@ def test_the_rate_that_validates_best_is_kept_and_all_are_recorded(ws, tmp_path,
     tried = open_workspace("smoke", ["training.sft.also_try=[1e-2, 1e-4]"], tmp_path)
     pipeline.annotate(tried), pipeline.build_duals(tried), pipeline.locate(tried)
     scores = iter([0.2, 0.7, 0.7])  # one epoch a rate: of equals the first
-    monkeypatch.setattr(grid, "accuracy", lambda *_: next(scores))
+    monkeypatch.setattr(grid.Exam, "__call__", lambda *_: next(scores))
     cell = grid.Cell(phases("Std-CoT"), 0)
     grid.train_cell(tried, cell)
     history = grid._history(tried, cell).dropna(subset="eval_accuracy")
@@ -639,7 +639,7 @@ def test_the_rate_that_validates_best_is_kept_and_all_are_recorded(ws, tmp_path,
     assert history["kept"].tolist() == [False, True, False]
     alone = open_workspace("smoke", ["training.sft.lr=1e-2"], tmp_path / "alone")
     pipeline.annotate(alone), pipeline.build_duals(alone), pipeline.locate(alone)
-    monkeypatch.setattr(grid, "accuracy", lambda *_: 0.5)
+    monkeypatch.setattr(grid.Exam, "__call__", lambda *_: 0.5)
     grid.train_cell(alone, cell)
     weights = [grid.student_fingerprint(each, cell.path, 0) for each in (tried, alone)]
     assert weights[0] == weights[1]  # what was tried before leaves no trace in the student
@@ -650,7 +650,7 @@ def test_a_checkpoint_rule_asks_the_questions_that_it_names(tmp_path, monkeypatc
     tried = open_workspace("smoke", [f"training.checkpoint={rule}"], tmp_path)
     pipeline.annotate(tried), pipeline.build_duals(tried), pipeline.locate(tried)
     asked_for = []
-    monkeypatch.setattr(grid, "accuracy", lambda ws, name, *_: asked_for.append(name) or 0.5)
+    monkeypatch.setattr(grid.Exam, "__call__", lambda e, _: asked_for.append(e.split) or 0.5)
     grid.train_cell(tried, grid.Cell(phases("Std-CoT"), 0))
     assert set(asked_for) == {seen}
 
