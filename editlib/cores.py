@@ -1,29 +1,25 @@
-"""Work side by side on all cores there are: one process and one thread each."""
+"""Work side by side on all cores there are: one process and one thread each.
 
-import gc
+The processes are forked from one that has imported what they need and done nothing else: they start
+at once, and share its memory.
+"""
+
+import multiprocessing
 import os
+import signal
+import threading
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 
 import torch
 import transformers
-from joblib import Parallel, cpu_count, delayed, parallel_config
+from joblib import cpu_count
 from tqdm.auto import tqdm
 
 from editlib.errors import KitError
-
-
-def _settled(function: Callable, item):
-    """function(item), in a process that has imported all it needs.
-
-    One thread a cell: cells run side by side, and sums do not depend on the machine.
-    """
-    gc.enable()
-    torch.set_num_threads(1)
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
-    return function(item)
+from editlib.imports import start_workers
 
 
 def processes() -> int:
@@ -38,16 +34,45 @@ def processes() -> int:
 def run_all(function: Callable, items: Sequence, desc: str) -> list:
     """function of every item, in order, one process a core (one in all where there is a GPU).
 
-    EDITLIB_PROCESSES sets another number, such as several small students that share a GPU.
+    EDITLIB_PROCESSES sets another number, such as several small students that share a GPU. What a
+    process raises ends all others. Raises KitError where one was killed.
     """
-    if not items:
-        return []
-    # loky renews a worker that has grown by 300 MB, and says so; nothing is lost
-    warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
     workers = min(processes(), len(items))
-    # what a process imports stays: to look for garbage in it takes a fifth of the time
-    with parallel_config(backend="loky", inner_max_num_threads=1, initializer=gc.disable):
-        results = Parallel(n_jobs=workers, return_as="generator")(
-            delayed(_settled)(function, i) for i in items
-        )
-    return list(tqdm(results, total=len(items), desc=desc))
+    if workers < 2:
+        _settle()
+        return list(tqdm(map(function, items), total=len(items), desc=desc)) if items else []
+    start_workers()
+    context = multiprocessing.get_context("forkserver")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin) as pool:
+        try:
+            return list(tqdm(pool.map(function, items), total=len(items), desc=desc))
+        except BrokenProcessPool as error:
+            raise KitError(
+                f"{desc}: a process ended amid its work. If it was killed for want of memory, run "
+                f"this again with EDITLIB_PROCESSES={workers - 1}; what was done is kept. A script "
+                'that asks for it needs if __name__ == "__main__"'
+            ) from error
+        except BaseException:
+            for process in list(pool._processes.values()):  # public only from Python 3.14
+                process.terminate()
+            raise
+
+
+def _begin() -> None:
+    """In a process of its own, which ends when the one that asked for it tells it to, or ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_outlive_none, daemon=True).start()
+    _settle()
+
+
+def _outlive_none() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def _settle() -> None:
+    """One thread a cell: cells run side by side, and sums do not depend on the machine."""
+    torch.set_num_threads(1)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")

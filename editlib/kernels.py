@@ -3,6 +3,7 @@
 To start a kernel and import the libraries takes longer than most of the teaching notebooks work.
 """
 
+import os
 import tempfile
 from itertools import count
 from pathlib import Path
@@ -12,10 +13,12 @@ from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.utils import run_sync
 
+from editlib.imports import NOTEBOOK
+
 # Not a warning a notebook, nor that the sockets are closed where a cell is interrupted
 QUIET = "--IPKernelApp.log_level=CRITICAL"
 FORGETS = "--HistoryManager.hist_file=:memory:"
-IMPORTS = ["--ext=editlib.imports"]  # what notebooks import, before the first cell asks for it
+IMPORTS = ["--ext=editlib.imports"]  # what a notebook imports, before its first cell asks for it
 LONGEST = 90  # characters in the name of a socket that every system takes
 
 
@@ -42,7 +45,7 @@ class OwnKernel(AsyncKernelManager):
 
 
 class Kernels:
-    """Kernels that run in one folder, one notebook each, until they are closed."""
+    """Kernels that run the notebooks of one folder, each its own, until they are closed."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -52,10 +55,10 @@ class Kernels:
         self._sockets = tempfile.TemporaryDirectory(prefix="editlib-")
         self._numbers = count()
 
-    def take(self, more: bool) -> OwnKernel:
-        """The kernel of the next notebook. more: whether another one will follow."""
-        self._running = self._waiting or self._started()
-        self._waiting = self._started() if more else None
+    def take(self, name: str, then: str | None) -> OwnKernel:
+        """The kernel of a notebook. then: the one that will most likely follow, if any will."""
+        self._running = self._waiting or self._started(name)
+        self._waiting = self._started(then) if then else None
         return self._running
 
     def leave(self) -> None:
@@ -84,10 +87,12 @@ class Kernels:
         self._running = self._waiting = None
         self._sockets.cleanup()
 
-    def _started(self) -> OwnKernel:
+    def _started(self, name: str) -> OwnKernel:
         kernel = OwnKernel(**self._address())
         arguments = [QUIET, FORGETS, *IMPORTS]
-        run_sync(kernel.start_kernel)(extra_arguments=arguments, cwd=str(self.folder))
+        env = {**os.environ, NOTEBOOK: str(self.folder / f"{name}.ipynb")}
+        start = run_sync(kernel.start_kernel)
+        start(extra_arguments=arguments, cwd=str(self.folder), env=env)
         return kernel
 
     def _address(self) -> dict[str, str]:

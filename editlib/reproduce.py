@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -49,13 +50,13 @@ def reproduce(
     ws.create()
     entries, names = {}, ws.profile.notebooks
     progress = executed.Progress(_expected_seconds(ws, chosen))
-    kernels = Kernels(NOTEBOOKS)
+    kernels, following = Kernels(NOTEBOOKS), dict(pairwise(chosen))
     try:
         for number, name in enumerate(names, start=1):
             key, entry = _key(ws, name, parameters[name], data), _read_entry(ws, name)
             fresh = _is_unchanged(ws, name, entry, key)
             if name in chosen and (force or not fresh):
-                kernel = kernels.take(more=name != chosen[-1])
+                kernel = kernels.take(name, following.get(name))
                 entry, fresh = _run(ws, name, parameters[name], key, kernel, progress), True
                 kernels.leave()
                 _write_manifest(ws, header, entries | {name: entry})

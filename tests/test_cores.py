@@ -2,9 +2,12 @@
 
 import gc
 import os
+import signal
 import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 import torch
 
@@ -21,15 +24,84 @@ def state(_):
 
 
 def test_each_item_has_one_thread_and_collects_its_garbage(monkeypatch):
-    """Though processes import without looking for any."""
+    """Though what they were forked from imports without looking for any."""
     monkeypatch.setenv("EDITLIB_PROCESSES", "2")
     pids, collects, threads = zip(*cores.run_all(state, range(4), desc="states"), strict=True)
     assert os.getpid() not in pids and set(collects) == {True} and set(threads) == {1}
     assert gc.isenabled()
 
 
+def test_one_process_is_this_one(monkeypatch):
+    monkeypatch.setenv("EDITLIB_PROCESSES", "1")
+    assert {pid for pid, _, _ in cores.run_all(state, range(3), desc="states")} == {os.getpid()}
+
+
+def test_processes_are_forked_from_one_that_has_imported_what_they_need(monkeypatch):
+    monkeypatch.setenv("EDITLIB_PROCESSES", "2")
+    found = cores.run_all(imported, range(4), desc="modules")
+    assert set(found) == {(sys.platform == "linux", "1")}
+
+
+def imported(_):
+    return "editlib.exams" in sys.modules, os.environ["OMP_NUM_THREADS"]
+
+
+def fail_at_two(n):
+    if n == 2:
+        raise KitError("two is too many")
+    time.sleep(60)
+
+
+def test_what_one_raises_ends_the_others(monkeypatch):
+    monkeypatch.setenv("EDITLIB_PROCESSES", "2")
+    begun = time.monotonic()
+    with pytest.raises(KitError, match="two is too many"):
+        cores.run_all(fail_at_two, [2, 1], desc="numbers")
+    assert time.monotonic() - begun < 30
+
+
+def test_a_killed_process_is_told_of(monkeypatch):
+    monkeypatch.setenv("EDITLIB_PROCESSES", "2")
+    with pytest.raises(KitError, match=r"deaths: a process ended amid its work.*PROCESSES=1"):
+        cores.run_all(die, [0, 1], desc="deaths")
+
+
+def die(_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+ALONE = """
+import multiprocessing, sys, time
+from pathlib import Path
+from editlib import cores
+def wait(path):
+    Path(path).write_text(str(multiprocessing.current_process().pid))
+    time.sleep(100)
+if __name__ == "__main__":
+    cores.run_all(wait, sys.argv[1:], desc="waits")
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_no_process_outlives_the_one_that_asked_for_it(tmp_path, how):
+    """However that ended."""
+    (tmp_path / "alone.py").write_text(ALONE)
+    files = [tmp_path / "one", tmp_path / "two"]
+    command = [sys.executable, str(tmp_path / "alone.py"), *map(str, files)]
+    env = os.environ | {"EDITLIB_PROCESSES": "2"}
+    run = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, start_new_session=True)
+    while not all(file.exists() and file.read_text() for file in files):
+        assert run.poll() is None
+        time.sleep(0.05)
+    started = psutil.Process(run.pid).children(recursive=True)
+    assert {int(file.read_text()) for file in files} < {process.pid for process in started}
+    os.kill(run.pid, how)
+    run.communicate()
+    assert not psutil.wait_procs(started, timeout=10)[1]
+
+
 def test_nothing_to_do_starts_nothing_and_shows_no_bar(monkeypatch, capsys):
-    monkeypatch.setattr(cores, "Parallel", lambda **_: pytest.fail("processes for no item"))
+    monkeypatch.setattr(cores, "ProcessPoolExecutor", lambda *_, **__: pytest.fail("for no item"))
     assert cores.run_all(abs, [], desc="sizes") == []
     assert capsys.readouterr().err == ""
 
