@@ -27,11 +27,7 @@ def of_locator(
     key (marked units), mistake (units of mistakes), found (mistake and marked), hit (marked and of
     a mistake or of what follows from one).
     """
-    known = [(pair, truths.get(pair.wrong_completion, {})) for pair in duals]
-    return pd.DataFrame(
-        [_meet(pair, truth, segment, locate) for pair, truth in known if truth.get("mistakes")],
-        columns=["id", "task", "subset", "kind", "units", "key", "mistake", "found", "hit"],
-    )
+    return _table(truths, segment, [(pair, locate) for pair in duals])
 
 
 def of_rows(
@@ -42,12 +38,18 @@ def of_rows(
     rows: id, wrong_key (bool, one a unit of the wrong CoT); pairs without a row are left out.
     """
     keys = {row["id"]: np.asarray(row["wrong_key"], dtype=bool) for row in rows}
-    counts = [
-        of_locator([pair], truths, segment, lambda *_, key=keys[pair.id]: key)
-        for pair in duals
-        if pair.id in keys
-    ]
-    return pd.concat(counts, ignore_index=True)
+    found = [(pair, keys[pair.id]) for pair in duals if pair.id in keys]
+    return _table(truths, segment, [(pair, lambda *_, key=key: key) for pair, key in found])
+
+
+def _table(
+    truths: Mapping[str, dict], segment: Segmenter, ways: Sequence[tuple[DualCoT, Locator]]
+) -> pd.DataFrame:
+    known = [(pair, truths.get(pair.wrong_completion, {}), locate) for pair, locate in ways]
+    return pd.DataFrame(
+        [_meet(pair, truth, segment, way) for pair, truth, way in known if truth.get("mistakes")],
+        columns=["id", "task", "subset", "kind", "units", "key", "mistake", "found", "hit"],
+    )
 
 
 def _meet(pair: DualCoT, truth: dict, segment: Segmenter, locate: Locator) -> dict:

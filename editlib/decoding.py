@@ -22,7 +22,7 @@ from transformers import (
 from transformers.cache_utils import DummyLayer, DynamicLayer, DynamicSlidingWindowLayer
 
 from editlib import drafts, newest, ragged
-from editlib.batching import prompt_ids, response_ids
+from editlib.encoding import prompt_ids, response_ids
 from editlib.keysteps import common_prefix
 
 WORTH_SHARING = 64  # tokens that prompts begin with, such as exemplars; puzzles share fewer

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from editlib import bases, batching, cores, evaluation, pipeline, prompts, students
+from editlib import bases, cores, encoding, evaluation, pipeline, prompts, students
 from editlib.decoding import Sampling
 from editlib.grid import TRAINING, UNTRAINED, student_fingerprint, student_folder
 from editlib.methods import Method, named
@@ -145,7 +145,7 @@ def fitted_prompts(ws: Workspace, style: str, questions: Sequence[Question]) -> 
             style,
             replace(begin[q.task], exemplars=own or lent(known)),
             q.text,
-            lambda text: len(batching.prompt_ids(tokenizer, [text])[0]) <= room,
+            lambda text: len(encoding.prompt_ids(tokenizer, [text])[0]) <= room,
         )
         whose = "" if not shown else OWN if own else OTHERS
         rows.append((q.id, q.split, q.task, shown, whose, prompt))

@@ -22,6 +22,7 @@ from editlib import (
     cores,
     decoding,
     drafts,
+    encoding,
     evaluation,
     folded,
     keysteps,
@@ -79,6 +80,7 @@ TRAINING = (
     reading,
     decoding,
     drafts,
+    encoding,
     evaluation,
     prompts,
     views,
@@ -143,8 +145,8 @@ def _responses(ws: Workspace, data: str, tokenizer) -> tuple[list[dict], int]:
     parts = [part for row in told for part in row]
     encoded = zip(
         parts,
-        batching.prompt_ids(tokenizer, [part.prompt for part in parts]),
-        batching.response_ids(tokenizer, [part.response for part in parts]),
+        encoding.prompt_ids(tokenizer, [part.prompt for part in parts]),
+        encoding.response_ids(tokenizer, [part.response for part in parts]),
         strict=True,
     )
     made = ({"task": part.task, "prompt": p, "response": r} for part, p, r in encoded)
@@ -187,7 +189,7 @@ def own_set(ws: Workspace, name: str) -> Path:
 
 def _marked(duals: Sequence[DualCoT], frame: pd.DataFrame, tokenizer) -> list[dict]:
     """Rows as training takes them; frame: the key marks, of keysteps.mark."""
-    asked = batching.prompt_ids(tokenizer, [prompts.student(pair.question) for pair in duals])
+    asked = encoding.prompt_ids(tokenizer, [prompts.student(pair.question) for pair in duals])
     prompt = dict(zip([pair.id for pair in duals], asked, strict=True))
     sides = ["correct_ids", "correct_key", "wrong_ids", "wrong_key"]
     return [

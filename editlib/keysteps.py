@@ -4,22 +4,26 @@ The alignment runs on response tokens alone: no prompt, no padding. Nothing here
 answer is or where a mistake was made.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import Levenshtein
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from transformers import PreTrainedTokenizerBase
 
-from editlib import batching
+from editlib import encoding
 from editlib.errors import KitError
 from editlib.records import DualCoT
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 Ties = Literal["library", "authors"]
 
@@ -186,7 +190,7 @@ class TokenSegmenter:
         return Segments(text, ids, [*encoded["offset_mapping"], end])
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
-        return batching.response_ids(self.tokenizer, texts)
+        return encoding.response_ids(self.tokenizer, texts)
 
 
 class WordSegmenter:
@@ -216,7 +220,9 @@ def overlaps(spans: Sequence[tuple[int, int]], marked: Sequence[Sequence[int]]) 
     >>> overlaps([(0, 1), (1, 4), (5, 6)], [(3, 5)]).tolist()
     [False, True, False]
     """
-    return np.array([any(max(s, a) < min(e, b) for a, b in marked) for s, e in spans], dtype=bool)
+    starts, ends = np.array(spans, dtype=int).reshape(-1, 2, 1).swapaxes(0, 1)
+    first, last = np.array(marked, dtype=int).reshape(-1, 2).T
+    return (np.maximum(starts, first) < np.minimum(ends, last)).any(axis=1)
 
 
 # --- how much of a pair is key ---------------------------------------------------------------

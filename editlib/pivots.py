@@ -25,6 +25,7 @@ from editlib import (
     batching,
     checking,
     cores,
+    encoding,
     grid,
     keysteps,
     pipeline,
@@ -100,7 +101,7 @@ def right_chains(questions: Sequence[Question], tokenizer) -> list[dict]:
     FREE where another telling of the chain parts from it.
     """
     segment, rows = keysteps.TokenSegmenter(tokenizer), []
-    asked = batching.prompt_ids(tokenizer, [prompts.student(q.text) for q in questions])
+    asked = encoding.prompt_ids(tokenizer, [prompts.student(q.text) for q in questions])
     for question, prompt in zip(questions, asked, strict=True):
         text, others = tellings(question.text)
         segments = segment(text)

@@ -12,9 +12,9 @@ import pytest
 
 from editlib import (
     bases,
-    batching,
     benchmarks,
     dual,
+    encoding,
     evaluation,
     exams,
     pipeline,
@@ -298,7 +298,7 @@ def test_published_exemplars_that_do_not_fit_are_left_out(mirror, monkeypatch, s
     ws = scripted(mirror, published(mirror))
     tokenizer = bases.load_tokenizer(ws.profile.student)
     whole = untrained(ws, style, monkeypatch)["prompt"]
-    shortest = min(map(len, batching.prompt_ids(tokenizer, whole)))
+    shortest = min(map(len, encoding.prompt_ids(tokenizer, whole)))
     cut = untrained(ws, style, monkeypatch, room=shortest - 1)
     assert cut["shown"].eq(2).all()
     assert [f"{n} and one?" in prompt for prompt in cut["prompt"] for n in range(3)] == [

@@ -39,11 +39,11 @@ def test_one_process_is_this_one(monkeypatch):
 def test_processes_are_forked_from_one_that_has_imported_what_they_need(monkeypatch):
     monkeypatch.setenv("EDITLIB_PROCESSES", "2")
     found = cores.run_all(imported, range(4), desc="modules")
-    assert set(found) == {(sys.platform == "linux", "1")}
+    assert set(found) == {(True, "1") if sys.platform == "linux" else (False, None)}
 
 
 def imported(_):
-    return "editlib.exams" in sys.modules, os.environ["OMP_NUM_THREADS"]
+    return "editlib.exams" in sys.modules, os.environ.get("OMP_NUM_THREADS")
 
 
 def fail_at_two(n):

@@ -13,7 +13,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from editlib import batching, decoding
+from editlib import decoding, encoding
 from tests.conftest import tiny_llama
 
 PROMPTS = ["Q : what is 5 A :", "Q : what is 5 minus 2 plus 3 A :", "Q : 8 A :"]
@@ -21,7 +21,7 @@ PROMPTS = ["Q : what is 5 A :", "Q : what is 5 minus 2 plus 3 A :", "Q : 8 A :"]
 
 def one_by_one(model, tok, prompt, new):
     """Greedy decoding by definition: no batch, no padding, no cache."""
-    ids = batching.prompt_ids(tok, [prompt])[0]
+    ids = encoding.prompt_ids(tok, [prompt])[0]
     start = len(ids)
     while len(ids) < start + new and tok.eos_token_id not in ids[start:]:
         logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits
@@ -75,7 +75,7 @@ def test_what_prompts_of_a_task_begin_with_is_read_once(tok, monkeypatch, batch,
     """Also where a batch ends amid a task."""
     monkeypatch.setattr(decoding, "READ_AT_ONCE", read_at_once)
     model, prompts = lively(tok), of_tasks(tok)
-    ids = batching.prompt_ids(tok, prompts)
+    ids = encoding.prompt_ids(tok, prompts)
     new = [generated(model, tok, prompt, 12) for prompt in ids]
     expected = [tok.decode(row, skip_special_tokens=True) for row in new]
     assert len(set(expected)) > 8
@@ -92,12 +92,12 @@ def test_what_prompts_of_a_task_begin_with_is_read_once(tok, monkeypatch, batch,
 
 def test_one_beginning_is_kept_and_short_ones_leave_the_order_of_lengths(tok):
     model, prompts = lively(tok), of_tasks(tok)
-    rows = batching.prompt_ids(tok, prompts)
+    rows = encoding.prompt_ids(tok, prompts)
     begun = decoding.Beginnings(model, rows)
     order = sorted(rows, key=begun.place)
     assert [len(list(group)) for _, group in groupby(order, key=begun.of)] == [1, 5, 5, 5]
     assert begun.of(rows[3]) == () and len({begun.of(row) for row in rows[:3]}) == 3
-    short = batching.prompt_ids(tok, PROMPTS * 2)
+    short = encoding.prompt_ids(tok, PROMPTS * 2)
     begun = decoding.Beginnings(model, short)
     assert sorted(short, key=begun.place) == sorted(short, key=len)
 
@@ -123,7 +123,7 @@ def test_a_batch_writes_what_generate_writes_though_rows_leave_it(
     prompts = [f"Q : {'5 minus 2 plus ' * (i % 5)}{i % 4 + 2} A :" for i in range(40)]
     expected = []
     for prompt in prompts:
-        ids = torch.tensor(batching.prompt_ids(tok, [prompt]))
+        ids = torch.tensor(encoding.prompt_ids(tok, [prompt]))
         new = model.generate(
             ids, do_sample=False, max_new_tokens=20, pad_token_id=1, eos_token_id=tok.eos_token_id
         )
@@ -261,14 +261,14 @@ def test_a_prompt_is_read_once_for_all_its_samples(tok):
         lambda _, args, kwargs: read.append(kwargs["input_ids"].shape), with_kwargs=True
     )
     drawn(model, tok, PROMPTS[:1], samples=5, new=2)
-    assert read[0] == (1, len(batching.prompt_ids(tok, PROMPTS[:1])[0])) and read[1] == (5, 1)
+    assert read[0] == (1, len(encoding.prompt_ids(tok, PROMPTS[:1])[0])) and read[1] == (5, 1)
 
 
 @pytest.mark.parametrize(("temperature", "top_p"), [(0.7, 0.95), (1.0, 1.0), (1.5, 0.6)])
 def test_tokens_come_as_often_as_transformers_would_draw_them(tok, temperature, top_p):
     """Against the softmax behind model.generate's own warpers, by a chi-squared test."""
     model, n = lively(tok), 4000
-    ids = torch.tensor(batching.prompt_ids(tok, PROMPTS[:1]))
+    ids = torch.tensor(encoding.prompt_ids(tok, PROMPTS[:1]))
     with torch.inference_mode():
         logits = model(input_ids=ids).logits[:, -1]
     for warper in (TemperatureLogitsWarper(temperature), TopPLogitsWarper(top_p)):

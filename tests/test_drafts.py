@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import MistralConfig, MistralForCausalLM
 
-from editlib import batching, decoding, drafts, evaluation, exams, grid, pipeline
+from editlib import decoding, drafts, encoding, evaluation, exams, grid, pipeline
 from editlib.methods import phases
 from editlib.records import read_frame
 from editlib.workspace import open_workspace
@@ -25,7 +25,7 @@ def asked(tok):
 
 def spoilt(tok, text, place):
     """A text with another word at a place, and what follows."""
-    ids = batching.response_ids(tok, [text])[0][:-1]
+    ids = encoding.response_ids(tok, [text])[0][:-1]
     ids[place] = (ids[place] + 1) % len(tok) if len(ids) > place else 5
     return tok.decode(ids)
 
@@ -56,7 +56,7 @@ def test_answers_are_the_same_whatever_was_thought_likely(tok, asked, monkeypatc
 
 def ids_of(model, tok, prompts):
     """Prompts, and what the model writes after each, as ids with the end token where it ends."""
-    encoded = batching.prompt_ids(tok, prompts)
+    encoded = encoding.prompt_ids(tok, prompts)
     new = decoding.continuations(model, tok, encoded, NEW)
     return encoded, [[*ids, tok.eos_token_id][:NEW] for ids in new]
 

@@ -16,9 +16,9 @@ from transformers import AutoModelForCausalLM
 
 from editlib import (
     bases,
-    batching,
     cores,
     dual,
+    encoding,
     evaluation,
     exams,
     grid,
@@ -394,7 +394,7 @@ def test_the_untrained_student_is_asked_by_the_prompts_of_table_1(ws, monkeypatc
         assert told.loc["families", "without_any"] == asked_by["shown"].eq(0).mean()
     tokenizer = bases.load_tokenizer(ws.profile.student)
     room = bases.context(ws.profile.student) - ws.profile.decoding.max_new_tokens
-    lengths = [len(ids) for ids in batching.prompt_ids(tokenizer, asked_by["prompt"])]
+    lengths = [len(ids) for ids in encoding.prompt_ids(tokenizer, asked_by["prompt"])]
     assert max(lengths) <= room
 
 

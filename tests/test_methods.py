@@ -12,7 +12,7 @@ from datasets import Dataset
 from torch.testing import assert_close
 from trl import DPOConfig, DPOTrainer
 
-from editlib import batching, keysteps, marks, methods, objectives, paper, profiles, training
+from editlib import encoding, keysteps, marks, methods, objectives, paper, profiles, training
 from editlib.errors import KitError
 from editlib.locators import LOCATORS
 from editlib.methods import KEYS, METHODS, WEIGHTS, phases
@@ -127,9 +127,9 @@ def pair(correct=CORRECT, wrong=WRONG):
 
 def pair_row(tok, dual=None):
     dual = dual or pair()
-    correct, wrong = batching.response_ids(tok, [dual.correct, dual.wrong])
+    correct, wrong = encoding.response_ids(tok, [dual.correct, dual.wrong])
     keys = keysteps.key_masks(correct, wrong)
-    row = {"id": dual.id, "prompt": batching.prompt_ids(tok, [PROMPT])[0]}
+    row = {"id": dual.id, "prompt": encoding.prompt_ids(tok, [PROMPT])[0]}
     references = {"correct_reference": -20.0, "wrong_reference": -20.0}
     sides = {"correct": correct, "wrong": wrong, "correct_key": keys[0], "wrong_key": keys[1]}
     return row | sides | references

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from editlib import bases, batching, keysteps, pivots, profiles, students, training
+from editlib import bases, encoding, keysteps, pivots, profiles, students, training
 from editlib.puzzles import Voice, questions, read_question, reason
 from editlib.records import Question
 
@@ -186,7 +186,7 @@ def test_a_right_chain_is_that_of_the_solver_and_every_token_has_a_part():
     asked = Question("q", "puzzles", "sums", "test", TEXT, "4")
     (row,) = pivots.right_chains([asked], tokenizer)
     text = reason(read_question(TEXT), Voice(TEXT)).text
-    assert row["response"] == batching.response_ids(tokenizer, [text])[0]
+    assert row["response"] == encoding.response_ids(tokenizer, [text])[0]
     assert len(row["part"]) == len(row["response"])
     assert set(row["part"]) == {*pivots.PARTS, pivots.FREE}
 
@@ -198,6 +198,6 @@ def test_a_token_is_free_just_where_another_voice_parts_from_the_chain():
         (row,) = pivots.right_chains([asked], tokenizer)
         puzzle, marked = read_question(asked.text), np.flatnonzero(row["part"] == pivots.FREE)
         told = {reason(puzzle, Voice(f"other habits {n}")).text for n in range(300)}
-        ids = batching.response_ids(tokenizer, told)
+        ids = encoding.response_ids(tokenizer, told)
         parted = {keysteps.common_prefix(row["response"], other) for other in ids}
         assert parted - {len(row["response"])} == set(marked)

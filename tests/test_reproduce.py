@@ -415,3 +415,11 @@ def make(results: Path, profile: str, *options: str) -> dict[str, bytes]:
     subprocess.run([*command, f"RESULTS={results}"], cwd=KIT.parent, check=True)
     folder = results / profile.partition("=")[2] / "tables"
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_the_driver_starts_without_the_libraries_of_its_notebooks():
+    """They take seconds, in which the first kernel imports them."""
+    heavy = {"torch", "transformers", "peft", "scipy", "seaborn"}
+    told = f"import sys, editlib.reproduce; print({heavy!r} & {{*sys.modules}})"
+    run = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert run.stdout == "set()\n"

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from editlib import batching, objectives, profiles, ragged, training
+from editlib import batching, encoding, objectives, profiles, ragged, training
 from editlib.keysteps import key_mask
 from editlib.profiles import KRSL
 from tests.conftest import tiny_llama
@@ -22,18 +22,18 @@ WRONG = ["5 minus 2 is 4 . The answer is 4", "so we get 3 plus 4 . The answer is
 
 
 def sft_rows(tok, n=8):
-    prompt = batching.prompt_ids(tok, [PROMPT])[0]
-    responses = batching.response_ids(tok, CORRECT)
+    prompt = encoding.prompt_ids(tok, [PROMPT])[0]
+    responses = encoding.response_ids(tok, CORRECT)
     return [{"prompt": prompt, "response": responses[i % 2]} for i in range(n)]
 
 
 def dual_rows(tok, n=8):
     rows = []
     for i in range(n):
-        correct, wrong = batching.response_ids(tok, [CORRECT[i % 2], WRONG[i % 2]])
+        correct, wrong = encoding.response_ids(tok, [CORRECT[i % 2], WRONG[i % 2]])
         rows.append(
             {
-                "prompt": batching.prompt_ids(tok, [PROMPT])[0],
+                "prompt": encoding.prompt_ids(tok, [PROMPT])[0],
                 "correct": correct,
                 "wrong": wrong,
                 "correct_key": key_mask(correct, wrong),
@@ -48,9 +48,9 @@ def words(tok, batch, mask):
 
 
 def test_ids_are_of_lists_of_texts(tok):
-    assert batching.prompt_ids(tok, []) == []
+    assert encoding.prompt_ids(tok, []) == []
     with pytest.raises(TypeError, match="a list of texts, found one text, 'so we"):
-        batching.prompt_ids(tok, "so we get 3")
+        encoding.prompt_ids(tok, "so we get 3")
 
 
 def test_sft_touches_the_response_and_nothing_else(tok):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from editlib import bases, batching, evaluation, objectives, profiles, prompts, views
+from editlib import bases, batching, encoding, evaluation, objectives, profiles, prompts, views
 from editlib.methods import METHODS
 from editlib.records import CoT, Question
 
@@ -52,8 +52,8 @@ def encoded(tokenizer, method, cots=PAIR, again=()):
         [
             {
                 "task": part.task,
-                "prompt": batching.prompt_ids(tokenizer, [part.prompt])[0],
-                "response": batching.response_ids(tokenizer, [part.response])[0],
+                "prompt": encoding.prompt_ids(tokenizer, [part.prompt])[0],
+                "response": encoding.response_ids(tokenizer, [part.response])[0],
             }
             for part in row
         ]

@@ -5,7 +5,7 @@ from functools import partial
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from editlib import bases, batching, decoding, profiles, prompts, puzzles, students
+from editlib import bases, decoding, encoding, profiles, prompts, puzzles, students
 from editlib.bench import REPEATS, Baseline, Benchmark, one_thread
 
 BATCH = 128
@@ -73,7 +73,7 @@ def _few(rows: list[Ids], vocabulary: int) -> list[Ids]:
 
 def _real(tokenizer) -> list[Ids]:
     asked = puzzles.questions("test", REPEATS * 2 * REAL // len(puzzles.IN_DOMAIN) + 1)
-    ids = batching.prompt_ids(tokenizer, [prompts.student(each.text) for each in asked])
+    ids = encoding.prompt_ids(tokenizer, [prompts.student(each.text) for each in asked])
     return [ids[i::REPEATS][: 2 * REAL] for i in range(REPEATS)]
 
 
