@@ -19,7 +19,7 @@ from joblib import cpu_count
 from tqdm.auto import tqdm
 
 from editlib.errors import KitError
-from editlib.imports import start_workers
+from editlib.imports import ONE_THREAD, start_workers
 
 
 def processes() -> int:
@@ -43,7 +43,7 @@ def run_all(function: Callable, items: Sequence, desc: str) -> list:
         return list(tqdm(map(function, items), total=len(items), desc=desc)) if items else []
     start_workers()
     context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin) as pool:
+    with ProcessPoolExecutor(workers, context, _begin, (dict(os.environ),)) as pool:
         try:
             return list(tqdm(pool.map(function, items), total=len(items), desc=desc))
         except BrokenProcessPool as error:
@@ -58,8 +58,13 @@ def run_all(function: Callable, items: Sequence, desc: str) -> list:
             raise
 
 
-def _begin() -> None:
-    """In a process of its own, which ends when the one that asked for it tells it to, or ends."""
+def _begin(environment: dict[str, str]) -> None:
+    """In a process of its own, which ends when the one that asked for it tells it to, or ends.
+
+    environment: of that one, whatever it was when the process was started that this is forked from.
+    """
+    os.environ.clear()
+    os.environ |= environment | ONE_THREAD
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_outlive_none, daemon=True).start()
     _settle()

@@ -322,11 +322,11 @@ def _plan(ws: Workspace, folder: Path) -> None:
         for n in range(1, len(phases(method)) + 1)
     ]
     too_long = {data: phase_rows(ws, data)[1] for data in {path[-1].data for _, path in paths}}
+    costs = {path: _cost(ws, path) for path in {path for _, path in paths}}
     rows = []
     for method, path in paths:
-        last, learnt, made = path[-1], drawn(ws, path[-1]), updates(ws, path)
-        tokens = budget.tokens_read(learnt, schedule(ws, path)[0], made)
-        counts = len(learnt), too_long[last.data], made, tokens
+        last, (learnt, made, tokens) = path[-1], costs[path]
+        counts = learnt, too_long[last.data], made, tokens
         rows.append((method, len(path), str(last), last.data, *counts))
     columns = ["method", "phase", "what", "data", "rows", "too_long", "updates", "tokens"]
     write_frame(folder / "plan.parquet", pd.DataFrame(rows, columns=columns))
@@ -369,15 +369,20 @@ def _train(ws: Workspace, folder: Path) -> None:
 
 def longest_first(ws: Workspace, found: Sequence[Cell]) -> list[Cell]:
     """The order that leaves cores idle least: first phases first, and of each what reads most."""
-    tokens = {path: _tokens(ws, path) for path in dict.fromkeys(cell.path for cell in found)}
+    tokens = {path: _at_all_rates(ws, path) for path in dict.fromkeys(cell.path for cell in found)}
     return sorted(found, key=lambda cell: (len(cell.path), -tokens[cell.path]))
 
 
-def _tokens(ws: Workspace, path: Sequence[Phase]) -> int:
-    """What the last phase of a path reads, at all of its rates."""
-    rows, (settings, _) = drawn(ws, path[-1]), schedule(ws, path)
-    read = budget.tokens_read(rows, settings, updates(ws, path)) if rows else 0
-    return read * (1 + len(settings.also_try))
+def _at_all_rates(ws: Workspace, path: Sequence[Phase]) -> int:
+    """The tokens that the last phase of a path reads, at all of its rates."""
+    return _cost(ws, path)[2] * (1 + len(schedule(ws, path)[0].also_try))
+
+
+def _cost(ws: Workspace, path: Sequence[Phase]) -> tuple[int, int, int]:
+    """Rows that the last phase of a path learns from, updates it makes, tokens it reads in them."""
+    rows, made = drawn(ws, path[-1]), updates(ws, path)
+    tokens = budget.tokens_read(rows, schedule(ws, path)[0], made) if rows else 0
+    return len(rows), made, tokens
 
 
 def train_cell(ws: Workspace, cell: Cell) -> Path:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 NOTEBOOK = "EDITLIB_NOTEBOOK"  # variable: the notebook that a kernel is for
 ALL_CORES = "all-cores"  # tag of a cell whose work goes on side by side (editlib.cores)
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 def load_ipython_extension(_) -> None:

@@ -3,8 +3,9 @@
 import gc
 import os
 
-# each has one core; libraries look here as they are imported
-os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+from editlib.imports import ONE_THREAD
+
+os.environ |= ONE_THREAD  # libraries look there as they are imported
 gc.disable()  # what is imported stays: to look for garbage in it takes a fifth of the time
 from editlib import own_sets, pivots, quality, studies  # noqa: E402, F401
 

@@ -94,7 +94,7 @@ def test_what_reads_most_is_trained_first_but_after_the_phases_before_it(ws):
 def test_a_phase_that_tries_two_rates_reads_twice_as_much(ws):
     path, other = phases("Std-CoT"), open_workspace("smoke", ["training.sft.also_try=[1e-5]"])
     other = replace(other, folder=ws.folder)
-    assert grid._tokens(other, path) == 2 * grid._tokens(ws, path) > 0
+    assert grid._at_all_rates(other, path) == 2 * grid._at_all_rates(ws, path) > 0
 
 
 @pytest.mark.parametrize("size", [3, grid.PROBE, 255, 616])
