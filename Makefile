@@ -43,7 +43,7 @@ help: ## list the targets
 
 setup: $(BUILT) ## make .venv from requirements.lock (2 to 5 min, about 2 GB)
 
-reproduce: $(BUILT) ## run the notebooks (mini: 8 to 12 min on 2 cores, no GPU, no key; seconds if unchanged)
+reproduce: $(BUILT) ## run the notebooks (mini: 8 to 10 min on 2 cores, no GPU, no key; seconds if unchanged)
 	@$(RUN) -m editlib.reproduce $(WHERE) $(WHICH)
 
 search: $(BUILT) ## choose learning rates on validation questions, equally for all methods (1.5 hours)

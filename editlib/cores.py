@@ -37,10 +37,12 @@ def run_all(function: Callable, items: Sequence, desc: str) -> list:
     EDITLIB_PROCESSES sets another number, such as several small students that share a GPU. What a
     process raises ends all others. Raises KitError where one was killed.
     """
+    if not items:
+        return []
     workers = min(processes(), len(items))
-    if workers < 2:
+    if workers == 1:
         _settle()
-        return list(tqdm(map(function, items), total=len(items), desc=desc)) if items else []
+        return list(tqdm(map(function, items), total=len(items), desc=desc))
     start_workers()
     context = multiprocessing.get_context("forkserver")
     with ProcessPoolExecutor(workers, context, _begin, (dict(os.environ),)) as pool:

@@ -1,11 +1,13 @@
 """A notebook's kernel starts before it is wanted, and none outlives the run."""
 
+import re
+
 import nbformat
 import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from editlib import executed, kernels
+from editlib import executed, kernels, reproduce
 from editlib.imports import ALL_CORES
 from editlib.kernels import Kernels
 
@@ -97,3 +99,12 @@ def test_a_notebook_finds_what_it_imports_imported_and_no_name_of_ours(tmp_path,
     assert imported.text == f"['editlib.figures', 'torch']\n{bool(tags)}\n"
     assert "figures" not in names.data["text/plain"] and "editlib" not in names.data["text/plain"]
     assert 300 < clock.peak / 2**20 < 3_000
+
+
+def test_notebooks_whose_work_goes_on_side_by_side_say_so_in_a_tag():
+    asks = re.compile(r"grid\.train\(|exams\.evaluate\(|quality\.chains\(|pivots\.gold_path\(")
+    for path in reproduce.NOTEBOOKS.glob("*.ipynb"):
+        cells = [c for c in nbformat.read(path, 4).cells if c.cell_type == "code"]
+        asking = [c for c in cells if asks.search(c.source) and not c.source.startswith("if ")]
+        assert [c for c in cells if ALL_CORES in c.metadata.get("tags", [])] == asking
+        assert bool(asking) == (path.stem[:2] in ("04", "05", "07"))
