@@ -36,14 +36,22 @@ def test_one_process_is_this_one(monkeypatch):
     assert {pid for pid, _, _ in cores.run_all(state, range(3), desc="states")} == {os.getpid()}
 
 
-def test_processes_are_forked_from_one_that_has_imported_what_they_need(monkeypatch):
-    monkeypatch.setenv("EDITLIB_PROCESSES", "2")
-    found = cores.run_all(imported, range(4), desc="modules")
-    assert set(found) == {(sys.platform == "linux", "1")}
-
-
+FORKED = """
+import os, sys
+from editlib import cores
 def imported(_):
     return "editlib.exams" in sys.modules, os.environ["OMP_NUM_THREADS"]
+if __name__ == "__main__":
+    print({*cores.run_all(imported, range(4), desc="modules")})
+"""
+
+
+def test_processes_are_forked_from_one_that_has_imported_what_they_need(tmp_path):
+    (tmp_path / "forked.py").write_text(FORKED)
+    command = [sys.executable, str(tmp_path / "forked.py")]
+    env = os.environ | {"EDITLIB_PROCESSES": "2"}
+    run = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    assert run.stdout == "{" + str((sys.platform == "linux", "1")) + "}\n"
 
 
 @pytest.mark.parametrize("value", ["one", "two"])
