@@ -52,8 +52,9 @@ def key_masks(
     >>> [mask.tolist() for mask in key_masks([5, 6, 7], [5, 9, 7, 8])]
     [[False, True, False], [False, True, False, True]]
     """
-    first, second = (side.translate(_IS_KEY) for side in _codes(correct, wrong, ties))
-    return np.frombuffer(first, bool), np.frombuffer(second, bool)
+    first, second = _codes(correct, wrong, ties)
+    key, other = first.translate(_IS_KEY), second.translate(_IS_KEY)
+    return np.frombuffer(key, bool), np.frombuffer(other, bool)
 
 
 def key_mask(tokens: Sequence[int], twin: Sequence[int], ties: Ties = "library") -> np.ndarray:
@@ -73,7 +74,9 @@ def _codes(a: Sequence[int], b: Sequence[int], ties: Ties) -> tuple[bytearray, b
     """EQUAL, DELETE or REPLACE for each token of both sides."""
     if not len(a) or not len(b):
         raise NoKeySteps(f"{len(a)} and {len(b)} tokens: both sides need at least one")
-    return _RULES[ties](*(x if isinstance(x, list) else list(x) for x in (a, b)))
+    a = a if isinstance(a, list) else list(a)
+    b = b if isinstance(b, list) else list(b)
+    return _RULES[ties](a, b)
 
 
 def _library(a: list[int], b: list[int]) -> tuple[bytearray, bytearray]:
