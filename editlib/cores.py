@@ -10,7 +10,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 
 import torch
@@ -34,8 +34,9 @@ def processes() -> int:
 def run_all(function: Callable, items: Sequence, desc: str) -> list:
     """function of every item, in order, one process a core (one in all where there is a GPU).
 
-    EDITLIB_PROCESSES sets another number, such as several small students that share a GPU. What a
-    process raises ends all others. Raises KitError where one was killed.
+    EDITLIB_PROCESSES sets another number, such as several small students that share a GPU. The
+    first that raises ends the others. Raises KitError where a process dies, or what it makes cannot
+    be handed over.
     """
     if not items:
         return []
@@ -45,19 +46,33 @@ def run_all(function: Callable, items: Sequence, desc: str) -> list:
         return list(tqdm(map(function, items), total=len(items), desc=desc))
     start_workers()
     context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(workers, context, _begin, (dict(os.environ),)) as pool:
-        try:
-            return list(tqdm(pool.map(function, items), total=len(items), desc=desc))
-        except BrokenProcessPool as error:
-            raise KitError(
-                f"{desc}: a process ended amid its work. If it was killed for want of memory, run "
-                f"this again with EDITLIB_PROCESSES={workers - 1}; what was done is kept. A script "
-                'that asks for it needs if __name__ == "__main__"'
-            ) from error
-        except BaseException:
-            for process in list(pool._processes.values()):  # public only from Python 3.14
-                process.terminate()
-            raise
+    made: list[Future] = []
+    try:
+        with ProcessPoolExecutor(workers, context, _begin, (dict(os.environ),)) as pool:
+            return _results(pool, made, function, items, desc)
+    except BrokenProcessPool as error:
+        told = (getattr(each.exception(), "__cause__", None) for each in made)
+        raise KitError(
+            f"{desc}: a process ended amid its work, or could not hand over what it made. An error "
+            "above says why; where there is none it was killed, most likely for want of memory: "
+            f"run this again with EDITLIB_PROCESSES={workers - 1}. What was done is kept"
+        ) from next(filter(None, told), error)
+
+
+def _results(pool, made: list[Future], function: Callable, items: Sequence, desc: str) -> list:
+    """function of every item; made gets what is under way. Whatever is raised ends all processes:
+    left to itself, the pool waits for those that it was starting when it broke.
+    """
+    try:
+        for item in items:
+            made.append(pool.submit(function, item))
+        for each in tqdm(as_completed(made), total=len(items), desc=desc):
+            each.result()
+        return [each.result() for each in made]
+    except BaseException:
+        for process in list(pool._processes.values()):  # public only from Python 3.14
+            process.terminate()
+        raise
 
 
 def _begin(environment: dict[str, str]) -> None:
@@ -68,11 +83,11 @@ def _begin(environment: dict[str, str]) -> None:
     os.environ.clear()
     os.environ |= environment | ONE_THREAD
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_outlive_none, daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _settle()
 
 
-def _outlive_none() -> None:
+def _end_with_parent() -> None:
     multiprocessing.parent_process().join()
     os._exit(1)
 

@@ -46,12 +46,13 @@ def greedy(
     Prompts that begin alike share batches, and so do those of like length, so that little is read
     twice or padded. A continuation ends at the end-of-text token or after max_new_tokens; its row
     then leaves the batch. likely: what may well be the continuation of each; where it is, it is
-    read and not written. The result is the same (but for rounding).
+    read and not written. The result is the same, but for rounding and for rotary positions that
+    depend on the length of a text (dynamic), which see more of it. Within the model's context.
     """
     model.eval()
     encoded = prompt_ids(tokenizer, prompts)
     begun: list[list[int]] = [[] for _ in encoded]
-    if likely:
+    if len(likely):
         expected = [ids[:max_new_tokens] for ids in response_ids(tokenizer, likely)]
         begun = drafts.standing(model, encoded, expected)
     end = tokenizer.eos_token_id

@@ -27,13 +27,14 @@ def standing(
 
     All are ids, and no draft is empty; one that stands as a whole is given back as it is. Nothing
     is given for drafts that were not read: those after too few have stood, and all of a model that
-    ragged.install refuses.
+    ragged.install refuses. Raises ValueError unless there is one for each prompt.
     """
+    lengths = [len(p) + len(d) for p, d in zip(prompts, drafts, strict=True)]
     found: list[list[int]] = [[] for _ in drafts]
     if ragged.install(ragged.bare(model)):
         return found
     read = stood = 0
-    for part in _parts([len(p) + len(d) for p, d in zip(prompts, drafts, strict=True)]):
+    for part in _parts(lengths):
         rows = [{"prompt": prompts[i], "response": drafts[i]} for i in part]
         for i, own in zip(part, _likeliest(model, rows), strict=True):
             same = common_prefix(own, drafts[i])

@@ -64,8 +64,7 @@ def _method(student: str) -> Method | None:
 
 def _examine(ws: Workspace, student: tuple[str, int]) -> Path:
     method, seed = student
-    before = _before(ws, method, seed)
-    make = partial(_answers, ws, method, seed, before and _examine(ws, (before, seed)))
+    make = partial(_answers, ws, method, seed)
     params, code = _examined(ws, method, seed), CODE
     if method.startswith(STUDENT):  # its exemplars, for real benchmarks
         params["annotation"] = ws.outputs("annotation")
@@ -80,6 +79,14 @@ def _before(ws: Workspace, method: str, seed: int) -> str | None:
     start = Method(trained.phases[:-1], trained.asked)
     known = ws.profile.training.students
     return next((name for name in known if named(name) == start and seed in known[name]), None)
+
+
+def _said_before(ws: Workspace, method: str, seed: int) -> list[str]:
+    """What the student before the last phase says, which is examined first; nothing of none."""
+    if not (before := _before(ws, method, seed)):
+        return []
+    folder = _examine(ws, (before, seed))
+    return read_frame(folder / "predictions.parquet")["text"].tolist()
 
 
 def _stage(kind: str, method: str, seed: int) -> str:
@@ -98,7 +105,7 @@ def _examined(ws: Workspace, method: str, seed: int) -> dict:
     }
 
 
-def _answers(ws: Workspace, method: str, seed: int, before: Path | None, folder: Path) -> None:
+def _answers(ws: Workspace, method: str, seed: int, folder: Path) -> None:
     model, tokenizer, questions = _seated(ws, method, seed)
     answer = partial(evaluation.answer, model, tokenizer, questions, ws.profile.decoding, method)
     if method.startswith(STUDENT):
@@ -108,9 +115,8 @@ def _answers(ws: Workspace, method: str, seed: int, before: Path | None, folder:
         answered = answer(seed, prompt=lambda q: texts[q.id], direct=direct)
         write_frame(folder / "prompts.parquet", shown.drop(columns="prompt"))
     else:
-        trained = _method(method)
-        likely = read_frame(before / "predictions.parquet")["text"] if before else ()
-        answered = answer(seed, asked=trained.asked if trained else "CoT", likely=list(likely))
+        asked = trained.asked if (trained := _method(method)) else "CoT"
+        answered = answer(seed, asked=asked, likely=_said_before(ws, method, seed))
     write_table(folder / "predictions.parquet", answered, Prediction)
 
 

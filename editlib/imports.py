@@ -1,6 +1,7 @@
 """Imports before they are asked for, which else take longer than many a cell.
 
-This module is an extension of IPython that kernels load as they start, while another notebook runs.
+Those of a notebook: this module is an extension of IPython, which its kernel loads as it starts,
+while another notebook runs. Those of processes side by side: one process imports for all of them.
 """
 
 import ast

@@ -1,4 +1,7 @@
-"""What processes side by side need, imported before they are forked (editlib.cores)."""
+"""What processes side by side need, imported by the one that they are forked from.
+
+That one loads this module as it starts (editlib.imports); nothing else does.
+"""
 
 import gc
 import os

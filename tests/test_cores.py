@@ -64,23 +64,44 @@ def test_processes_see_the_environment_of_now(monkeypatch, value):
     assert cores.run_all(os.getenv, ["EDITLIB_TRIED"] * 2, desc="values") == [None] * 2
 
 
+class Odd(Exception):
+    """One that is not made of its args, as pickle has it."""
+
+    def __init__(self, first, second):
+        super().__init__(f"{first} {second}")
+
+
+def odd(_):
+    raise Odd(1, 2)
+
+
+@pytest.mark.parametrize("turn", range(5))
+def test_what_cannot_be_handed_over_is_told_of_and_ends_all(monkeypatch, turn):
+    """Also while processes are still being started."""
+    monkeypatch.setenv("EDITLIB_PROCESSES", "3")
+    with pytest.raises(KitError, match=r"oddities: .* could not hand over what it made") as told:
+        cores.run_all(odd, range(12), desc="oddities")
+    assert "TypeError: Odd.__init__() missing" in str(told.value.__cause__)
+
+
 def fail_at_two(n):
     if n == 2:
         raise KitError("two is too many")
     time.sleep(60)
 
 
-def test_what_one_raises_ends_the_others(monkeypatch):
+@pytest.mark.parametrize("items", [[2, 1], [1, 2], [1, 2, 3, 4]])
+def test_the_first_that_raises_ends_the_others(monkeypatch, items):
     monkeypatch.setenv("EDITLIB_PROCESSES", "2")
     begun = time.monotonic()
     with pytest.raises(KitError, match="two is too many"):
-        cores.run_all(fail_at_two, [2, 1], desc="numbers")
+        cores.run_all(fail_at_two, items, desc="numbers")
     assert time.monotonic() - begun < 30
 
 
 def test_a_killed_process_is_told_of(monkeypatch):
     monkeypatch.setenv("EDITLIB_PROCESSES", "2")
-    with pytest.raises(KitError, match=r"deaths: a process ended amid its work.*PROCESSES=1"):
+    with pytest.raises(KitError, match=r"deaths: a process ended .*PROCESSES=1"):
         cores.run_all(die, [0, 1], desc="deaths")
 
 

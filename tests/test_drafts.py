@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import MistralConfig, MistralForCausalLM
 
-from editlib import decoding, drafts, encoding, evaluation, exams, grid, pipeline
+from editlib import decoding, drafts, encoding, evaluation, exams, grid, pipeline, ragged
 from editlib.methods import phases
 from editlib.records import read_frame
 from editlib.workspace import open_workspace
@@ -115,6 +115,15 @@ def test_a_model_that_cannot_read_ragged_batches_writes_all(tok):
     assert decoding.greedy(model, tok, prompts, NEW, 4, said) == said
 
 
+@pytest.mark.parametrize("refused", [True, False])
+def test_there_is_a_likely_text_for_each_prompt(tok, asked, monkeypatch, refused):
+    model, prompts, said = asked
+    monkeypatch.setattr(ragged, "install", lambda _: "no reason" if refused else None)
+    for likely in (said[:-1], [*said, "more"]):
+        with pytest.raises(ValueError, match="zip"):
+            decoding.greedy(model, tok, prompts, NEW, 4, likely)
+
+
 def test_an_end_amid_a_likely_text_ends_the_answer(tok):
     """A text may spell special tokens."""
     model, end = tiny_llama(len(tok), seed=3).eval(), tok.eos_token
@@ -152,6 +161,8 @@ def test_an_exam_thinks_likely_what_the_student_before_said(trained, seen, tmp_p
     assert [bool(likely) for likely in seen] == [False, True]  # EDIT w/o KRSL came first
     before = trained.artifacts / exams._stage("predictions", "EDIT w/o KRSL", 0)
     assert seen[1] == read_frame(before / "predictions.parquet")["text"].tolist()
+    seen.clear()
+    assert exams._examine(trained, ("EDIT", 0)) == folder and not seen
     plain, _, questions = exams._seated(trained, "EDIT", 0)
     said = evaluation.answer(plain, _, questions, trained.profile.decoding, "EDIT", 0)
     found = read_frame(folder / "predictions.parquet")["text"].tolist()
