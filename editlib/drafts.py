@@ -1,8 +1,8 @@
 """Answers that are read before they are written.
 
 A student that a phase has hardly moved says nearly all that the student before it said. To read
-that takes half the time of writing it, on a GPU far less: what the model would have written stands,
-and it goes on where it would have written otherwise.
+that takes about half the time of writing it on a processor: what the model would have written
+stands, and it goes on where it would have written otherwise.
 """
 
 from collections.abc import Iterator, Sequence
