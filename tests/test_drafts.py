@@ -24,9 +24,9 @@ def asked(tok):
 
 
 def spoilt(tok, text, place):
-    """A text with another word at a place, and what follows."""
+    """A text with another word at a place, or at its end where it is shorter."""
     ids = encoding.response_ids(tok, [text])[0][:-1]
-    ids[place] = (ids[place] + 1) % len(tok) if len(ids) > place else 5
+    ids[place : place + 1] = [(ids[place] + 1) % len(tok) if place < len(ids) else 5]
     return tok.decode(ids)
 
 
